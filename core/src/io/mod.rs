@@ -1,0 +1,145 @@
+//! The disk as the log sees it: three small traits, the real disk behind them, and a simulated one.
+//!
+//! The traits know files and directories, not logs. Nothing above this module calls the operating system. What is
+//! assumed of a disk, and nothing more:
+//!
+//! 1. A 4 KiB block that is not being written does not change by a crash; one that is being written may come out old,
+//!    new, torn at any byte, or garbage.
+//! 2. When [`File::sync_data`] returns `Ok`, the bytes written before it was called, and what is needed to read them,
+//!    are stable.
+//! 3. A directory entry is stable when [`Directory::sync`] has returned `Ok`.
+//! 4. Before that, writes, sizes and directory entries reach the disk in any subset and order.
+//! 5. After a failed flush nothing is known about anything since the last good one, and the operating system may call
+//!    dirty pages clean.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A file system. [`RealDisk`] is the operating system's.
+pub trait Disk: Debug + Send + Sync {
+    /// Opens the directory at `path`, first creating it with mode 0700 when `create` is set and it is missing (its
+    /// parent must exist). A path that is not a directory is [`io::ErrorKind::NotADirectory`].
+    fn open_directory(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Directory>>;
+
+    /// Sixteen bytes that nobody can guess (from a seed on a simulated disk, so that a run can be repeated).
+    fn random(&self) -> io::Result<[u8; 16]>;
+}
+
+/// One open directory. Names are plain file names that the program made itself; they are resolved relative to the
+/// directory that was opened, whatever its path names by now.
+pub trait Directory: Debug + Send + Sync {
+    /// What tells this directory from every other one of this process: device and inode.
+    fn identity(&self) -> io::Result<(u64, u64)>;
+
+    /// The names in the directory, in no particular order, without `.` and `..`.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Opens an existing regular file for reading and writing, or for reading only. Symbolic links are refused.
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>>;
+
+    /// Creates a file with mode 0600 that must not exist.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Renames a file, replacing the target.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Makes created, removed and renamed names stable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Takes the exclusive lock named `name`, creating its file if it is missing and writing this process's id into it.
+    /// The lock ends when the returned guard is dropped or the process dies. Never waits.
+    fn lock(&self, name: &str) -> io::Result<Lock>;
+}
+
+/// What [`Directory::lock`] found.
+#[derive(Debug)]
+pub enum Lock {
+    /// The lock is ours until the guard is dropped.
+    Taken(Box<dyn LockGuard>),
+    /// Another process holds it; its id, where the lock file tells.
+    Held(Option<u32>),
+}
+
+/// Holds a lock; dropping it releases the lock.
+pub trait LockGuard: Debug + Send + Sync {}
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// One open file. All methods take a position, so a file may be shared by threads. Methods block on the disk.
+///
+/// Reads and writes may be short or interrupted, as the operating system's are; the provided `_exact_at` and `_all_at`
+/// methods go on until everything is done.
+pub trait File: Debug + Send + Sync {
+    /// The file's size in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads at most `buffer.len()` bytes at `offset`, as the operating system shows them. 0 means the file's end.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads as [`File::read_at`] does, but what is on the disk, past the page cache, which after a failed flush may
+    /// show bytes that the disk does not have.
+    fn read_durable_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes at most `bytes.len()` bytes at `offset`.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Makes the file at least `size` bytes long, allocated, every byte from the old end on written once with zero. A
+    /// full disk is an error here, not later.
+    fn prewrite(&self, size: u64) -> io::Result<()>;
+
+    /// Makes written bytes, and the size, stable.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Fills `buffer` from `offset`. A file that ends before is [`io::ErrorKind::UnexpectedEof`].
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        read_all(offset, buffer, |at, rest| self.read_at(at, rest))
+    }
+
+    /// As [`File::read_exact_at`], past the page cache.
+    fn read_durable_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        read_all(offset, buffer, |at, rest| self.read_durable_at(at, rest))
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.write_at(offset + done as u64, &bytes[done..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_all(
+    offset: u64,
+    buffer: &mut [u8],
+    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match read(offset + done as u64, &mut buffer[done..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
