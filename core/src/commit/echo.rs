@@ -1,0 +1,63 @@
+//! What one flush covers, collected for the echo.
+#![forbid(unsafe_code)]
+
+use crate::format::directory::{RECORD_BYTES, Record};
+use crate::format::supplement::{ECHO_BYTES_MAX, Echo, Link};
+use std::collections::HashMap;
+
+/// The operations of batches that no batch repeats yet, merged.
+#[derive(Debug, Default)]
+pub(super) struct Interval {
+    from: u64,
+    through: u64,
+    records: Vec<Record>,
+    /// Where the newest record of each group stands in `records`: only that one may grow.
+    newest: HashMap<u64, usize>,
+    /// The link of the segment that these batches begin, with its number.
+    link: Option<(u64, Link)>,
+    /// What the batches took on the disk.
+    batch_bytes: u64,
+}
+
+impl Interval {
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.link.is_none()
+    }
+
+    /// What repeating this takes beside the fixed part of an echo.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.records.len() * RECORD_BYTES) as u64
+    }
+
+    pub(super) fn add(&mut self, sequence: u64, records: &[Record], batch_bytes: u64, link: Option<(u64, Link)>) {
+        if records.is_empty() && link.is_none() {
+            return;
+        }
+        self.from = if self.is_empty() { sequence } else { self.from };
+        self.through = sequence;
+        self.batch_bytes += batch_bytes;
+        self.link = self.link.or(link);
+        for record in records {
+            let newest = self.newest.get(&record.group).map(|place| &mut self.records[*place]);
+            if !newest.is_some_and(|newest| newest.merge(record)) {
+                self.newest.insert(record.group, self.records.len());
+                self.records.push(record.identity());
+            }
+        }
+    }
+
+    /// The echo of all this, which is then forgotten. None if there is nothing to repeat.
+    pub(super) fn take(&mut self) -> Option<Echo> {
+        if self.is_empty() {
+            return None;
+        }
+        let interval = std::mem::take(self);
+        let too_large = interval.bytes() > ECHO_BYTES_MAX && interval.bytes() > interval.batch_bytes / 8;
+        Some(Echo {
+            from: interval.from,
+            through: interval.through,
+            link: interval.link,
+            records: (!too_large).then_some(interval.records),
+        })
+    }
+}

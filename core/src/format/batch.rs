@@ -1,0 +1,207 @@
+//! A batch: the header with a crc of its own, the directory, the supplement, the bodies.
+//!
+//! Nothing in a header is believed before its crc; nothing behind it is read before the header's lengths have been
+//! checked against the segment.
+#![forbid(unsafe_code)]
+
+use super::body::{self, StoredEntry};
+use super::directory::{Kind, RECORD_BYTES, Record, decode_records};
+use super::fields::{Reader, Writer, u32_at};
+use super::supplement::Supplement;
+use super::{BATCH_ALIGN_BYTES, Bad, Decoded, Salt, mismatch, round_up};
+use crate::entry::HardState;
+
+pub(crate) const HEADER_BYTES: usize = 96;
+pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"dBat");
+const CRC_AT: usize = 4;
+
+const HAS_LINK: u16 = 1;
+const HAS_ECHO: u16 = 2;
+
+/// The fixed part of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) salt: Salt,
+    pub(crate) segment: u64,
+    /// Where the header lies in its segment, in bytes.
+    pub(crate) offset: u64,
+    /// The batch's number; 1 is the store's first.
+    pub(crate) sequence: u64,
+    /// Every batch up to this one was durable when this one was issued.
+    pub(crate) watermark: u64,
+    /// The sums of the batch before; 0 in the store's first.
+    pub(crate) chain: u64,
+    pub(crate) body_bytes: u64,
+    pub(crate) directory_crc: u32,
+    pub(crate) directory_count: u32,
+    pub(crate) supplement_crc: u32,
+    pub(crate) supplement_bytes: u32,
+    pub(crate) has_link: bool,
+    pub(crate) has_echo: bool,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let flags = if self.has_link { HAS_LINK } else { 0 } | if self.has_echo { HAS_ECHO } else { 0 };
+        let mut writer = Writer::with_capacity(HEADER_BYTES);
+        writer.u32(MAGIC).u32(0).bytes(&self.salt).u64(self.segment).u64(self.offset);
+        writer.u64(self.sequence).u64(self.watermark).u64(self.chain).u64(self.body_bytes);
+        writer.u32(self.directory_crc).u32(self.directory_count);
+        writer.u32(self.supplement_crc).u32(self.supplement_bytes).u16(flags).zeros(6);
+        let crc = crc32fast::hash(&writer.bytes[CRC_AT + 4..]);
+        writer.patch_u32(CRC_AT, crc);
+        writer.bytes
+    }
+
+    /// Decodes a header and checks its crc, nothing else: whether it belongs where it was found is
+    /// [`Header::check_place`].
+    pub(crate) fn decode(bytes: &[u8]) -> Decoded<Header> {
+        let mut reader = Reader::new(bytes);
+        let covered = reader.clone().bytes(HEADER_BYTES)?;
+        if reader.u32()? != MAGIC {
+            return Err(Bad::Damaged("no batch header".into()));
+        }
+        let (found, expected) = (reader.u32()?, crc32fast::hash(&covered[CRC_AT + 4..]));
+        if found != expected {
+            return Err(mismatch("the batch header's crc", expected, found));
+        }
+        let (salt, segment, offset) = (reader.salt()?, reader.u64()?, reader.u64()?);
+        let (sequence, watermark, chain, body_bytes) = (reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?);
+        let (directory_crc, directory_count) = (reader.u32()?, reader.u32()?);
+        let (supplement_crc, supplement_bytes) = (reader.u32()?, reader.u32()?);
+        let (flags, transform) = (reader.u16()?, reader.u8()?);
+        if flags & !(HAS_LINK | HAS_ECHO) != 0 || transform != 0 {
+            return Err(Bad::Damaged(format!("unknown batch flags {flags:#x} or transform {transform}")));
+        }
+        reader.zeros(5)?;
+        Ok(Header {
+            salt,
+            segment,
+            offset,
+            sequence,
+            watermark,
+            chain,
+            body_bytes,
+            directory_crc,
+            directory_count,
+            supplement_crc,
+            supplement_bytes,
+            has_link: flags & HAS_LINK != 0,
+            has_echo: flags & HAS_ECHO != 0,
+        })
+    }
+
+    /// Does this header belong to this life of this segment, at this offset, and does its batch end inside it?
+    pub(crate) fn check_place(&self, salt: &Salt, segment: u64, offset: u64, capacity: u64) -> Decoded<()> {
+        if self.salt != *salt {
+            return Err(Bad::Damaged("the batch header has the salt of another life of the segment".into()));
+        }
+        if (self.segment, self.offset) != (segment, offset) {
+            return Err(mismatch("the batch header's place", (segment, offset), (self.segment, self.offset)));
+        }
+        match self.batch_bytes().and_then(|bytes| offset.checked_add(bytes)) {
+            Some(end) if end <= capacity => Ok(()),
+            _ => Err(Bad::Damaged(format!("the batch would end behind its segment's {capacity} bytes"))),
+        }
+    }
+
+    /// How many bytes header, directory and supplement take.
+    pub(crate) fn front_bytes(&self) -> u64 {
+        HEADER_BYTES as u64 + u64::from(self.directory_count) * RECORD_BYTES as u64 + u64::from(self.supplement_bytes)
+    }
+
+    /// How many bytes the batch takes, up to where the next one may begin. None for lengths that no segment holds.
+    pub(crate) fn batch_bytes(&self) -> Option<u64> {
+        let bytes = self.front_bytes().checked_add(self.body_bytes)?;
+        bytes.checked_add(BATCH_ALIGN_BYTES - 1).map(|_| round_up(bytes, BATCH_ALIGN_BYTES))
+    }
+
+    /// What the next batch repeats to prove that it follows this one: the crc of this header, which covers everything in
+    /// the batch, and the crc of its directory.
+    pub(crate) fn sums(encoded: &[u8], directory_crc: u32) -> u64 {
+        u64::from(u32_at(encoded, CRC_AT)) | u64::from(directory_crc) << 32
+    }
+}
+
+/// Directory and supplement behind a header, checked against their crcs.
+pub(crate) fn decode_front(header: &Header, front: &[u8]) -> Decoded<(Vec<Record>, Supplement)> {
+    let mut reader = Reader::new(front);
+    reader.bytes(HEADER_BYTES)?;
+    let directory = reader.bytes(header.directory_count as usize * RECORD_BYTES)?;
+    let found = crc32fast::hash(directory);
+    if found != header.directory_crc {
+        return Err(mismatch("the directory's crc", header.directory_crc, found));
+    }
+    let supplement = decode_supplement(header, reader.bytes(header.supplement_bytes as usize)?)?;
+    Ok((decode_records(directory, header.directory_count)?, supplement))
+}
+
+/// The supplement alone: it proves a link even where the rest of the batch is torn.
+pub(crate) fn decode_supplement(header: &Header, bytes: &[u8]) -> Decoded<Supplement> {
+    let found = crc32fast::hash(bytes);
+    if found != header.supplement_crc {
+        return Err(mismatch("the supplement's crc", header.supplement_crc, found));
+    }
+    Supplement::decode(bytes, header.has_link, header.has_echo)
+}
+
+/// One record with what its part of the body holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Where each entry lies: its offset from the start of the bodies, and its size.
+    Entries(Vec<Spot>),
+    Truncate,
+    HardState(HardState),
+}
+
+/// Where an entry lies, relative to the start of something that its holder names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) offset: u32,
+    pub(crate) bytes: u32,
+}
+
+/// Checks the bodies of a batch against its directory, entry by entry, and returns what each record holds. They must
+/// fill `bodies`.
+pub(crate) fn decode_bodies(records: &[Record], bodies: &[u8], stamp: u32) -> Decoded<Vec<Content>> {
+    let mut reader = Reader::new(bodies);
+    let mut contents = Vec::with_capacity(records.len());
+    for record in records {
+        let start = bodies.len() - reader.remaining();
+        let length = usize::try_from(record.body_bytes).unwrap_or(usize::MAX);
+        contents.push(decode_content(record, start, reader.bytes(length)?, stamp)?);
+    }
+    match reader.remaining() {
+        0 => Ok(contents),
+        rest => Err(Bad::Damaged(format!("{rest} bytes behind the last body"))),
+    }
+}
+
+fn decode_content(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> Decoded<Content> {
+    let (content, found) = match record.kind {
+        Kind::Append => decode_entries(record, start, bytes, stamp)?,
+        Kind::Truncate => (Content::Truncate, 0),
+        Kind::HardState => (Content::HardState(body::decode_hard_state(bytes)?), crc32fast::hash(bytes)),
+    };
+    if found != record.sum { Err(mismatch("the record's sum", record.sum, found)) } else { Ok(content) }
+}
+
+fn decode_entries(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> Decoded<(Content, u32)> {
+    // An entry takes at least its header, so the bytes that are there bound what a count may make us allocate.
+    let count = (record.count as usize).min(bytes.len() / body::ENTRY_HEADER_BYTES);
+    let (mut spots, mut sum, mut at) = (Vec::with_capacity(count), crc32fast::Hasher::new(), 0);
+    for index in (record.first..).take(record.count as usize) {
+        let StoredEntry { group, entry, crc, bytes: size } = body::decode_entry(&bytes[at..], stamp)?;
+        if (group, entry.index, entry.term) != (record.group, index, record.term) {
+            let expected = (record.group, index, record.term);
+            return Err(mismatch("the entry's group, index and term", expected, (group, entry.index, entry.term)));
+        }
+        sum.update(&crc.to_le_bytes());
+        spots.push(Spot { offset: (start + at) as u32, bytes: size as u32 });
+        at += size;
+    }
+    if at != bytes.len() {
+        return Err(Bad::Damaged(format!("{} bytes behind the last entry", bytes.len() - at)));
+    }
+    Ok((Content::Entries(spots), sum.finalize()))
+}

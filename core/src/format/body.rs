@@ -1,0 +1,89 @@
+//! The bodies of a batch: entries, each with a header of its own, and hard states.
+//!
+//! An entry's crc covers its header from the group on, and its data; one pass over the payload is all that is ever made.
+//! The stamp in front of it lies outside the crc, so that the writer can fill it in when the segment is known.
+#![forbid(unsafe_code)]
+
+use super::fields::{Reader, Writer, u32_at};
+use super::{Bad, Decoded, Salt, mismatch};
+use crate::entry::{Entry, HardState};
+
+pub(crate) const ENTRY_HEADER_BYTES: usize = 40;
+pub(crate) const HARD_STATE_BYTES: usize = 32;
+const CRC_AT: usize = 0;
+const STAMP_AT: usize = 4;
+const COVERED_AT: usize = 8;
+
+const HAS_VOTE: u8 = 1;
+const HAS_COMMIT: u8 = 2;
+
+/// What every entry of a segment carries: the low 32 bits of the segment's salt.
+pub(crate) fn stamp_of(salt: &Salt) -> u32 {
+    u32_at(salt, 0)
+}
+
+/// Appends an entry to a body, its stamp still zero, and returns its crc.
+pub(crate) fn encode_entry(body: &mut Writer, group: u64, entry: &Entry<&[u8]>, bytes: u32) -> u32 {
+    let start = body.bytes.len();
+    body.u32(0).u32(0).u64(group).u64(entry.index).u64(entry.term);
+    body.u32(bytes).u8(entry.kind).zeros(3).bytes(entry.data);
+    let crc = crc32fast::hash(&body.bytes[start + COVERED_AT..]);
+    body.patch_u32(start + CRC_AT, crc);
+    crc
+}
+
+/// Fills in the stamp of the entry that begins at `at`.
+pub(crate) fn stamp_entry(bytes: &mut [u8], at: usize, stamp: u32) {
+    bytes[at + STAMP_AT..at + STAMP_AT + 4].copy_from_slice(&stamp.to_le_bytes());
+}
+
+/// An entry as it stands in a body, checked against its crc and stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoredEntry<'a> {
+    pub(crate) group: u64,
+    pub(crate) entry: Entry<&'a [u8]>,
+    pub(crate) crc: u32,
+    /// How many bytes it takes in the body.
+    pub(crate) bytes: usize,
+}
+
+/// Decodes the entry at the front of `bytes`.
+pub(crate) fn decode_entry(bytes: &[u8], stamp: u32) -> Decoded<StoredEntry<'_>> {
+    let mut reader = Reader::new(bytes);
+    let (crc, found_stamp) = (reader.u32()?, reader.u32()?);
+    let (group, index, term) = (reader.u64()?, reader.u64()?, reader.u64()?);
+    let (length, kind) = (reader.u32()? as usize, reader.u8()?);
+    reader.zeros(3)?;
+    let data = reader.bytes(length)?;
+    let bytes_used = ENTRY_HEADER_BYTES + length;
+    let expected = crc32fast::hash(&bytes[COVERED_AT..bytes_used]);
+    if crc != expected {
+        return Err(mismatch("the entry's crc", expected, crc));
+    }
+    if found_stamp != stamp {
+        return Err(mismatch("the entry's stamp", stamp, found_stamp));
+    }
+    Ok(StoredEntry { group, entry: Entry { index, term, kind, data }, crc, bytes: bytes_used })
+}
+
+/// Appends a hard state to a body.
+pub(crate) fn encode_hard_state(body: &mut Writer, state: &HardState) {
+    let flags = state.vote.map_or(0, |_| HAS_VOTE) | state.commit.map_or(0, |_| HAS_COMMIT);
+    body.u64(state.term).u64(state.vote.unwrap_or(0)).u64(state.commit.unwrap_or(0)).u8(flags).zeros(7);
+}
+
+/// Decodes a hard state that fills `bytes`.
+pub(crate) fn decode_hard_state(bytes: &[u8]) -> Decoded<HardState> {
+    let mut reader = Reader::new(bytes);
+    let (term, vote, commit, flags) = (reader.u64()?, reader.u64()?, reader.u64()?, reader.u8()?);
+    reader.zeros(7 + reader.remaining().saturating_sub(7))?;
+    if bytes.len() != HARD_STATE_BYTES || flags & !(HAS_VOTE | HAS_COMMIT) != 0 {
+        return Err(Bad::Damaged(format!("hard state of {} bytes with flags {flags:#x}", bytes.len())));
+    }
+    let present = |flag, value| match (flags & flag != 0, value) {
+        (true, value) => Ok(Some(value)),
+        (false, 0) => Ok(None),
+        (false, _) => Err(Bad::Damaged("an absent part of the hard state is not zero".into())),
+    };
+    Ok(HardState { term, vote: present(HAS_VOTE, vote)?, commit: present(HAS_COMMIT, commit)? })
+}

@@ -1,0 +1,99 @@
+//! The directory of a batch: one record per operation, so that what a batch holds is known without its body.
+#![forbid(unsafe_code)]
+
+use super::fields::{Reader, Writer};
+use super::{Bad, Decoded};
+
+pub(crate) const RECORD_BYTES: usize = 48;
+
+/// What a record does. The numbers stand on disk; zero is never valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Entries `first .. first + count`, all of `term`, after the last one of the log.
+    Append = 1,
+    /// Every entry at or above `first` goes.
+    Truncate = 2,
+    /// The group's hard state.
+    HardState = 3,
+}
+
+impl Kind {
+    fn decode(number: u8) -> Decoded<Kind> {
+        match number {
+            1 => Ok(Kind::Append),
+            2 => Ok(Kind::Truncate),
+            3 => Ok(Kind::HardState),
+            _ => Err(Bad::Damaged(format!("unknown operation {number}"))),
+        }
+    }
+}
+
+/// One operation on one group: what it is, and how to check its part of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) group: u64,
+    pub(crate) first: u64,
+    pub(crate) term: u64,
+    pub(crate) body_bytes: u64,
+    pub(crate) count: u32,
+    /// The crc over the crcs of the entries, or over the body where it holds no entries.
+    pub(crate) sum: u32,
+    pub(crate) kind: Kind,
+}
+
+impl Record {
+    pub(crate) fn encode(&self, writer: &mut Writer) {
+        writer.u64(self.group).u64(self.first).u64(self.term).u64(self.body_bytes);
+        writer.u32(self.count).u32(self.sum).u8(self.kind as u8).zeros(7);
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Decoded<Record> {
+        let (group, first, term, body_bytes) = (reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?);
+        let (count, sum) = (reader.u32()?, reader.u32()?);
+        let kind = Kind::decode(reader.u8()?)?;
+        reader.zeros(7)?;
+        let record = Record { group, first, term, body_bytes, count, sum, kind };
+        record.check()?;
+        Ok(record)
+    }
+
+    /// A record that no writer makes is damage: entries that pass the last index, fields that its kind does not use.
+    fn check(&self) -> Decoded<()> {
+        let sound = match self.kind {
+            Kind::Append => self.count > 0 && self.first.checked_add(u64::from(self.count)).is_some(),
+            Kind::Truncate => self.count == 0 && self.term == 0 && self.body_bytes == 0 && self.sum == 0,
+            Kind::HardState => self.count == 0 && self.first == 0 && self.term == 0,
+        };
+        if sound { Ok(()) } else { Err(Bad::Damaged(format!("impossible record {self:?}"))) }
+    }
+
+    /// The record as an echo repeats it: what it did, without how to check the body.
+    pub(crate) fn identity(&self) -> Record {
+        Record { body_bytes: 0, sum: 0, ..*self }
+    }
+
+    /// Takes the entries of `next` into this record, if they follow its own directly with the same term.
+    pub(crate) fn merge(&mut self, next: &Record) -> bool {
+        let follows = self.kind == Kind::Append
+            && next.kind == Kind::Append
+            && (self.group, self.term) == (next.group, next.term)
+            && self.first.checked_add(u64::from(self.count)) == Some(next.first);
+        match (follows, self.count.checked_add(next.count)) {
+            (true, Some(count)) => {
+                self.count = count;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Decodes `count` records that fill `bytes`.
+pub(crate) fn decode_records(bytes: &[u8], count: u32) -> Decoded<Vec<Record>> {
+    let mut reader = Reader::new(bytes);
+    if bytes.len() as u64 != u64::from(count) * RECORD_BYTES as u64 {
+        return Err(Bad::Damaged(format!("{} bytes do not hold {count} records", bytes.len())));
+    }
+    (0..count).map(|_| Record::decode(&mut reader)).collect()
+}

@@ -1,0 +1,86 @@
+//! A manifest slot: where a store begins, what must exist, what is known durable. Two slots, written in turn.
+#![forbid(unsafe_code)]
+
+use super::fields::{Reader, Writer};
+use super::{BLOCK_BYTES, Bad, Decoded, FORMAT_VERSION, mismatch};
+
+/// The name of the manifest's file: two blocks, one slot in each.
+pub(crate) const MANIFEST_NAME: &str = "MANIFEST";
+
+pub(crate) const SLOT_BYTES: usize = 128;
+const MAGIC: &[u8; 8] = b"duramMAN";
+const CRC_AT: usize = 8;
+const CLEAN: u32 = 1;
+
+/// What a slot says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) store: [u8; 16],
+    /// Grows with every write of the manifest; the higher of two valid slots counts.
+    pub(crate) version: u64,
+    /// The number of the oldest segment that holds anything.
+    pub(crate) first_live: u64,
+    /// Every segment from the first live to this one must exist.
+    pub(crate) highest_created: u64,
+    /// Every batch up to this sequence number is durable,
+    pub(crate) watermark: u64,
+    /// and it lies in this segment; zero when no batch was ever durable.
+    pub(crate) watermark_segment: u64,
+    /// The store was closed with everything durable, and nothing was written since.
+    pub(crate) clean: bool,
+    /// Where the last batch ends when `clean` was set last: an offset in `watermark_segment`.
+    pub(crate) end: u64,
+}
+
+impl Slot {
+    /// One block: the slot, then zeros.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(BLOCK_BYTES as usize);
+        writer.bytes(MAGIC).u32(0).u32(FORMAT_VERSION).u64(0);
+        writer.bytes(&self.store).u64(self.version).u64(self.first_live).u64(self.highest_created);
+        writer.u64(self.watermark).u64(self.watermark_segment).u64(self.end);
+        writer.u32(if self.clean { CLEAN } else { 0 }).zeros(36);
+        let crc = crc32fast::hash(&writer.bytes[CRC_AT + 4..]);
+        writer.patch_u32(CRC_AT, crc);
+        writer.zeros(BLOCK_BYTES as usize - SLOT_BYTES);
+        writer.bytes
+    }
+
+    /// Decodes one slot.
+    pub(crate) fn decode(block: &[u8]) -> Decoded<Slot> {
+        let mut reader = Reader::new(block);
+        let slot = reader.clone().bytes(SLOT_BYTES)?;
+        if reader.bytes(8)? != MAGIC {
+            return Err(Bad::Damaged("no manifest slot".into()));
+        }
+        let (found, expected) = (reader.u32()?, crc32fast::hash(&slot[CRC_AT + 4..]));
+        if found != expected {
+            return Err(mismatch("the manifest slot's crc", expected, found));
+        }
+        let (version, features) = (reader.u32()?, reader.u64()?);
+        if version != FORMAT_VERSION || features != 0 {
+            return Err(Bad::Newer(format!("{version} with features {features:#x}")));
+        }
+        let mut store = [0; 16];
+        store.copy_from_slice(reader.bytes(16)?);
+        let slot = Slot {
+            store,
+            version: reader.u64()?,
+            first_live: reader.u64()?,
+            highest_created: reader.u64()?,
+            watermark: reader.u64()?,
+            watermark_segment: reader.u64()?,
+            end: reader.u64()?,
+            clean: match reader.u32()? {
+                0 => false,
+                CLEAN => true,
+                flags => return Err(Bad::Newer(format!("{version} with manifest flags {flags:#x}"))),
+            },
+        };
+        reader.zeros(36)?;
+        match slot.first_live {
+            0 => Err(Bad::Damaged("the first live segment is 0".into())),
+            _ => Ok(slot),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The segment header: who a segment file is. Two copies, one in each of the file's first two blocks.
+#![forbid(unsafe_code)]
+
+use super::fields::{Reader, Writer};
+use super::{BLOCK_BYTES, Bad, Decoded, FORMAT_VERSION, Salt, mismatch};
+
+/// Where the first batch of a segment lies, in bytes: after the two header blocks.
+pub(crate) const SEGMENT_START: u64 = 2 * BLOCK_BYTES;
+
+pub(crate) const HEADER_BYTES: usize = 96;
+const MAGIC: &[u8; 8] = b"duramSEG";
+const CRC_AT: usize = 8;
+
+/// What the header of a segment says. It never changes while the segment holds batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) store: [u8; 16],
+    pub(crate) number: u64,
+    pub(crate) salt: Salt,
+    /// The size of the file in bytes; batches end at or below it. Less than 4 GiB.
+    pub(crate) capacity: u64,
+}
+
+impl SegmentHeader {
+    /// One header block: the header, then zeros.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(BLOCK_BYTES as usize);
+        writer.bytes(MAGIC).u32(0).u32(FORMAT_VERSION).u64(0);
+        writer.bytes(&self.store).u64(self.number).bytes(&self.salt).u64(self.capacity);
+        writer.u32(BLOCK_BYTES as u32).zeros(20);
+        let crc = crc32fast::hash(&writer.bytes[CRC_AT + 4..]);
+        writer.patch_u32(CRC_AT, crc);
+        writer.zeros(BLOCK_BYTES as usize - HEADER_BYTES);
+        writer.bytes
+    }
+
+    /// Decodes one copy. Features that this version does not know are refused by their bits.
+    pub(crate) fn decode(block: &[u8]) -> Decoded<SegmentHeader> {
+        let mut reader = Reader::new(block);
+        let header = reader.clone().bytes(HEADER_BYTES)?;
+        if reader.bytes(8)? != MAGIC {
+            return Err(Bad::Damaged("no segment header".into()));
+        }
+        let (found, expected) = (reader.u32()?, crc32fast::hash(&header[CRC_AT + 4..]));
+        if found != expected {
+            return Err(mismatch("the segment header's crc", expected, found));
+        }
+        let (version, features) = (reader.u32()?, reader.u64()?);
+        if version != FORMAT_VERSION || features != 0 {
+            return Err(Bad::Newer(format!("{version} with features {features:#x}")));
+        }
+        let mut store = [0; 16];
+        store.copy_from_slice(reader.bytes(16)?);
+        let (number, salt, capacity) = (reader.u64()?, reader.salt()?, reader.u64()?);
+        let block_bytes = reader.u32()?;
+        if u64::from(block_bytes) != BLOCK_BYTES {
+            return Err(Bad::Newer(format!("{version} with blocks of {block_bytes} bytes")));
+        }
+        reader.zeros(20)?;
+        Ok(SegmentHeader { store, number, salt, capacity })
+    }
+}
+
+/// The name of a segment's file: its number in 16 hexadecimal digits.
+pub(crate) fn segment_name(number: u64) -> String {
+    format!("{number:016x}.seg")
+}
+
+/// The number in a segment's file name; none for any other name.
+pub(crate) fn segment_number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".seg")?;
+    let number = u64::from_str_radix(digits, 16).ok()?;
+    (segment_name(number) == name).then_some(number)
+}

@@ -1,0 +1,119 @@
+//! The supplement of a batch: what the writer adds to a caller's operations. The link to the segment before, and the
+//! echo, which repeats what an earlier flush covered, so that a destroyed block's contents are known from another block.
+#![forbid(unsafe_code)]
+
+use super::directory::{RECORD_BYTES, Record, decode_records};
+use super::fields::{Reader, Writer};
+use super::{Bad, Decoded, Salt};
+
+pub(crate) const LINK_BYTES: usize = 48;
+pub(crate) const ECHO_HEADER_BYTES: usize = 80;
+
+/// The most that link and echo take beside the echo's records.
+pub(crate) const SUPPLEMENT_BYTES_FIXED: usize = LINK_BYTES + ECHO_HEADER_BYTES;
+
+/// Larger echoes only say that they are missing, unless they stay below an eighth of what they repeat.
+pub(crate) const ECHO_BYTES_MAX: u64 = 64 << 10;
+
+const ECHO_MISSING: u32 = 1;
+
+/// Where the segment before ends: the first record of every segment. All zero in the first segment of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Link {
+    /// The number of the segment before; 0 where there is none.
+    pub(crate) segment: u64,
+    pub(crate) salt: Salt,
+    /// Where its last batch ends. What lies behind was cut.
+    pub(crate) end: u64,
+    /// The sequence number of its last batch. It is durable, and so is everything before it.
+    pub(crate) sequence: u64,
+    /// The sums of its last batch, see [`super::batch::Header::sums`].
+    pub(crate) sums: u64,
+}
+
+impl Link {
+    fn encode(&self, writer: &mut Writer) {
+        writer.u64(self.segment).bytes(&self.salt).u64(self.end).u64(self.sequence).u64(self.sums);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Decoded<Link> {
+        Ok(Link {
+            segment: reader.u64()?,
+            salt: reader.salt()?,
+            end: reader.u64()?,
+            sequence: reader.u64()?,
+            sums: reader.u64()?,
+        })
+    }
+}
+
+/// What an earlier flush covered: the operations of the batches `from ..= through`, in order within each group, appends
+/// that follow each other merged.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Echo {
+    pub(crate) from: u64,
+    pub(crate) through: u64,
+    /// The link of the segment in which those batches lie, with its number, where they were the first ones in it.
+    pub(crate) link: Option<(u64, Link)>,
+    /// None where they would have taken too much room.
+    pub(crate) records: Option<Vec<Record>>,
+}
+
+impl Echo {
+    fn encode(&self, writer: &mut Writer) {
+        let (segment, link) = self.link.unwrap_or_default();
+        let records = self.records.as_deref().unwrap_or_default();
+        writer.u64(self.from).u64(self.through);
+        writer.u32(records.len() as u32).u32(if self.records.is_some() { 0 } else { ECHO_MISSING }).u64(segment);
+        link.encode(writer);
+        records.iter().for_each(|record| record.encode(writer));
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Decoded<Echo> {
+        let (from, through) = (reader.u64()?, reader.u64()?);
+        let (count, flags, segment) = (reader.u32()?, reader.u32()?, reader.u64()?);
+        let link = Link::decode(reader)?;
+        let records = decode_records(reader.bytes(reader.remaining())?, count)?;
+        if (segment == 0 && link != Link::default()) || from == 0 || through < from {
+            return Err(Bad::Damaged(format!("impossible echo of {from}..={through}, segment {segment}")));
+        }
+        let records = match flags {
+            0 => Some(records),
+            ECHO_MISSING if records.is_empty() => None,
+            _ => return Err(Bad::Damaged(format!("echo flags are {flags:#x}"))),
+        };
+        Ok(Echo { from, through, link: (segment != 0).then_some((segment, link)), records })
+    }
+}
+
+/// The writer's part of a batch. Empty in most.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Supplement {
+    pub(crate) link: Option<Link>,
+    pub(crate) echo: Option<Echo>,
+}
+
+impl Supplement {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let records = self.echo.iter().flat_map(|echo| &echo.records).map(Vec::len).sum::<usize>();
+        let mut writer = Writer::with_capacity(SUPPLEMENT_BYTES_FIXED + records * RECORD_BYTES);
+        if let Some(link) = &self.link {
+            link.encode(&mut writer);
+        }
+        if let Some(echo) = &self.echo {
+            echo.encode(&mut writer);
+        }
+        writer.bytes
+    }
+
+    /// Decodes the parts that the batch header's flags announce; they must fill `bytes`.
+    pub(crate) fn decode(bytes: &[u8], has_link: bool, has_echo: bool) -> Decoded<Supplement> {
+        let mut reader = Reader::new(bytes);
+        let link = has_link.then(|| Link::decode(&mut reader)).transpose()?;
+        let echo = has_echo.then(|| Echo::decode(&mut reader)).transpose()?;
+        match reader.remaining() {
+            0 => Ok(Supplement { link, echo }),
+            rest => Err(Bad::Damaged(format!("{rest} bytes behind the supplement"))),
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The log of one Raft group: what a Raft node appends to and reads from.
+#![forbid(unsafe_code)]
+
+use crate::entry::{Entry, EntryId, HardState};
+use crate::error::{Error, Result};
+use crate::format::batch::Spot;
+use crate::options::{Durability, Options, Position};
+use crate::replay::Places;
+use crate::segment::Segment;
+use crate::state::Group;
+use crate::store::{Batch, LogBatch, Opening, Readable, Store};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Entries of one segment that lie closer together than this, in bytes, are read in one call.
+const READ_GAP_BYTES_MAX: u64 = 4096;
+
+/// The entries and small state of one Raft group in a store.
+///
+/// A handle is cheap to clone and may be used by many threads at once; readers never wait for a flush. What is written
+/// through one handle is seen through all. Readers may see entries that are written and not yet durable.
+///
+/// Every write is one batch: all of it is there after a crash, or none of it; a rejected one leaves no trace. The short
+/// form of each write is durable when it returns; the `_with` form takes a [`Durability`].
+#[derive(Debug, Clone)]
+pub struct Log {
+    opening: Arc<Opening>,
+    group: u64,
+}
+
+impl Log {
+    pub(crate) fn new(opening: Arc<Opening>, group: u64) -> Log {
+        Log { opening, group }
+    }
+
+    /// Opens the store in `directory`, creating it if it is missing or empty, and returns the log of group 0: the short
+    /// form for a store with one group. Blocks on the disk.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Log> {
+        Options::default().open(directory).map(|store| store.log(0))
+    }
+
+    /// The group's number.
+    pub fn group(&self) -> u64 {
+        self.group
+    }
+
+    /// The store that the log lies in.
+    pub fn store(&self) -> Store {
+        Store { opening: Arc::clone(&self.opening) }
+    }
+
+    // -- writing
+
+    /// Appends entries behind the last one. The first index must be the next one (any, in an empty log), the others must
+    /// follow without a gap: [`Error::NotContiguous`] otherwise. Durable when it returns. Blocks on the disk.
+    pub fn append<D: AsRef<[u8]>>(&self, entries: &[Entry<D>]) -> Result<Position> {
+        self.append_with(entries, Durability::Durable)
+    }
+
+    /// [`Log::append`] with a durability.
+    pub fn append_with<D: AsRef<[u8]>>(&self, entries: &[Entry<D>], durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.append(entries))
+    }
+
+    /// Drops every entry at or above `index` and appends `entries`, which begin at `index`, in one batch. Without entries
+    /// it only drops. An index above the next one would leave a gap: [`Error::NotContiguous`]. Blocks on the disk.
+    pub fn replace_from<D: AsRef<[u8]>>(&self, index: u64, entries: &[Entry<D>]) -> Result<Position> {
+        self.replace_from_with(index, entries, Durability::Durable)
+    }
+
+    /// [`Log::replace_from`] with a durability.
+    pub fn replace_from_with<D: AsRef<[u8]>>(
+        &self,
+        index: u64,
+        entries: &[Entry<D>],
+        durability: Durability,
+    ) -> Result<Position> {
+        self.write(durability, |log| log.replace_from(index, entries))
+    }
+
+    /// Drops every entry at or above `index`; past the end it does nothing. Blocks on the disk.
+    pub fn truncate_from(&self, index: u64) -> Result<Position> {
+        self.truncate_from_with(index, Durability::Durable)
+    }
+
+    /// [`Log::truncate_from`] with a durability.
+    pub fn truncate_from_with(&self, index: u64, durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.truncate_from(index))
+    }
+
+    /// Sets the hard state; the last one wins. Blocks on the disk.
+    pub fn set_hard_state(&self, state: HardState) -> Result<Position> {
+        self.set_hard_state_with(state, Durability::Durable)
+    }
+
+    /// [`Log::set_hard_state`] with a durability.
+    pub fn set_hard_state_with(&self, state: HardState, durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.set_hard_state(state))
+    }
+
+    fn write(&self, durability: Durability, add: impl FnOnce(LogBatch) -> LogBatch) -> Result<Position> {
+        self.opening.shared()?.write(Batch::new().log(self.group, add), durability)
+    }
+
+    // -- reading entries
+
+    /// The entry at `index`. Blocks on the disk, never on a flush. [`Error::NotFound`] at or past the end,
+    /// [`Error::Hole`] below it, [`Error::Corrupt`] if the disk does not give back what was written.
+    pub fn get(&self, index: u64) -> Result<Entry> {
+        let page = self.read(index..index.saturating_add(1), Limit::none())?;
+        let entry = page.iter().next().map(|entry| entry.to_owned());
+        entry.ok_or_else(|| Error::invalid(format!("index {index} (2^64-1) is reserved; the highest is 2^64-2")))
+    }
+
+    /// The entries from `range.start` on, without a gap, up to `range.end` or the limit; at least one, unless the range is
+    /// empty. [`Page::next`] says where to go on. An index in the page that is not there is an error that names it.
+    /// Blocks on the disk, never on a flush.
+    pub fn read(&self, range: Range<u64>, limit: Limit) -> Result<Page> {
+        let spans = self.with_group(|log, readable| spans(self.group, log, readable, range.clone(), limit))?;
+        let mut page = Page { next: range.start, ..Page::default() };
+        for span in spans? {
+            page.read_span(self.group, &span)?;
+        }
+        Ok(page)
+    }
+
+    /// The entries from `range.start` on, one page of 1 MiB after the other. Ends after the first error.
+    pub fn iter(&self, range: Range<u64>) -> impl Iterator<Item = Result<Entry>> + use<> {
+        let (log, mut rest, mut page) = (self.clone(), range, Vec::new().into_iter());
+        std::iter::from_fn(move || {
+            if let Some(entry) = page.next() {
+                return Some(Ok(entry));
+            }
+            if rest.is_empty() {
+                return None;
+            }
+            match log.read(rest.clone(), Limit::bytes(1 << 20)) {
+                Ok(read) => {
+                    rest.start = read.next();
+                    page = read.iter().map(|entry| entry.to_owned()).collect::<Vec<_>>().into_iter();
+                    page.next().map(Ok)
+                }
+                Err(error) => {
+                    rest.start = rest.end;
+                    Some(Err(error))
+                }
+            }
+        })
+    }
+
+    // -- from memory
+
+    /// The term of the entry at `index`; errors as [`Log::get`]. From memory, never from the disk.
+    pub fn term(&self, index: u64) -> Result<u64> {
+        self.with_group(|log, _| log.term(self.group, index))?
+    }
+
+    /// From the lowest present index to the next one, half-open; none while nothing is there. From memory.
+    pub fn bounds(&self) -> Result<Option<Range<u64>>> {
+        self.with_group(|log, _| log.bounds())
+    }
+
+    /// Index and term of the last entry. From memory.
+    pub fn last(&self) -> Result<Option<EntryId>> {
+        self.with_group(|log, _| log.last())
+    }
+
+    /// How many entries there are. From memory.
+    pub fn count(&self) -> Result<u64> {
+        self.with_group(|log, _| log.runs.count())
+    }
+
+    /// The hard state; none if it was never set, which is not the same as zero. From memory.
+    pub fn hard_state(&self) -> Result<Option<HardState>> {
+        self.with_group(|log, _| log.hard_state)
+    }
+
+    fn with_group<T>(&self, look: impl FnOnce(&Group<Places>, &Readable) -> T) -> Result<T> {
+        let readable = self.opening.shared()?.read();
+        Ok(match readable.state.group(self.group) {
+            Some(log) => look(log, &readable),
+            None => look(&Group::default(), &readable),
+        })
+    }
+
+    // -- durability
+
+    /// See [`Store::sync`].
+    pub fn sync(&self) -> Result<Position> {
+        self.opening.shared()?.sync()
+    }
+
+    /// See [`Store::accepted`].
+    pub fn accepted(&self) -> Result<Position> {
+        Ok(self.opening.shared()?.positions().accepted)
+    }
+
+    /// See [`Store::written`].
+    pub fn written(&self) -> Result<Position> {
+        Ok(self.opening.shared()?.positions().written)
+    }
+
+    /// See [`Store::durable`].
+    pub fn durable(&self) -> Result<Position> {
+        Ok(self.opening.shared()?.positions().durable)
+    }
+
+    /// See [`Store::wait`].
+    pub fn wait(&self, position: Position, timeout: Duration) -> Result<()> {
+        self.opening.shared()?.wait(position, timeout)
+    }
+
+    /// Ends the opening that this log came from, with all its handles; see [`Store::close`].
+    pub fn close(&self) -> Result<()> {
+        self.opening.close()
+    }
+}
+
+/// Where a read stops before the end of its range. It never stops before the first entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    bytes: u64,
+    entries: u64,
+}
+
+impl Limit {
+    /// At most so many bytes of data.
+    pub fn bytes(bytes: u64) -> Limit {
+        Limit { bytes, entries: u64::MAX }
+    }
+
+    /// At most so many entries.
+    pub fn entries(entries: u64) -> Limit {
+        Limit { bytes: u64::MAX, entries }
+    }
+
+    /// No limit: the whole range in one page, in memory.
+    pub fn none() -> Limit {
+        Limit { bytes: u64::MAX, entries: u64::MAX }
+    }
+}
+
+/// 16 MiB of data.
+impl Default for Limit {
+    fn default() -> Self {
+        Limit::bytes(16 << 20)
+    }
+}
+
+/// Entries that follow each other, in one buffer.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    buffer: Vec<u8>,
+    /// Each entry without its data, and where that lies in the buffer.
+    entries: Vec<(Entry<()>, Range<usize>)>,
+    next: u64,
+}
+
+impl Page {
+    /// How many entries the page holds.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the page holds no entry; only the page of an empty range does not.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Where to go on: the index behind the last entry of the page.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The entries, their data borrowed from the page.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Entry<&[u8]>> {
+        self.entries.iter().map(|(entry, data)| Entry {
+            index: entry.index,
+            term: entry.term,
+            kind: entry.kind,
+            data: &self.buffer[data.clone()],
+        })
+    }
+
+    /// Reads a span to the end of the buffer and checks every entry in it.
+    fn read_span(&mut self, group: u64, span: &Span) -> Result<()> {
+        let (start, bytes) = (self.buffer.len(), (span.end() - span.offset()) as usize);
+        span.segment.read_span(span.offset(), bytes, &mut self.buffer)?;
+        for Wanted { index, term, spot } in &span.wanted {
+            let at = start + (u64::from(spot.offset) - span.offset()) as usize;
+            let stored = &self.buffer[at..at + spot.bytes as usize];
+            let entry = span.segment.verify(stored, *spot, (group, *index, *term))?.entry;
+            let data = at + spot.bytes as usize - entry.data.len()..at + spot.bytes as usize;
+            self.entries.push((Entry { index: *index, term: *term, kind: entry.kind, data: () }, data));
+            self.next = index + 1;
+        }
+        Ok(())
+    }
+}
+
+/// An entry that is to be read.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    index: u64,
+    term: u64,
+    spot: Spot,
+}
+
+/// Neighbouring entries of one segment, read in one call. Never empty.
+#[derive(Debug)]
+struct Span {
+    segment: Segment,
+    wanted: Vec<Wanted>,
+}
+
+impl Span {
+    fn offset(&self) -> u64 {
+        self.wanted.first().map_or(0, |first| u64::from(first.spot.offset))
+    }
+
+    fn end(&self) -> u64 {
+        self.wanted.last().map_or(0, |last| u64::from(last.spot.offset) + u64::from(last.spot.bytes))
+    }
+
+    fn takes(&self, segment: u64, spot: Spot) -> bool {
+        let (offset, end) = (u64::from(spot.offset), self.end());
+        self.segment.header.number == segment && (end..=end + READ_GAP_BYTES_MAX).contains(&offset)
+    }
+}
+
+/// What has to be read for a page.
+fn spans(
+    group: u64,
+    log: &Group<Places>,
+    readable: &Readable,
+    range: Range<u64>,
+    limit: Limit,
+) -> Result<Vec<Span>> {
+    let (mut spans, mut bytes, mut entries) = (Vec::<Span>::new(), 0u64, 0u64);
+    for index in range {
+        if entries > 0 && (entries >= limit.entries || bytes >= limit.bytes) {
+            break;
+        }
+        let (run, place) = log.runs.find(index).ok_or_else(|| log.absent(group, index))?;
+        let (number, spot) = (run.payload.segment, run.payload.spots[place as usize]);
+        bytes = bytes.saturating_add(u64::from(spot.bytes) - crate::format::body::ENTRY_HEADER_BYTES as u64);
+        entries += 1;
+        if entries > 1 && bytes > limit.bytes {
+            break;
+        }
+        let wanted = Wanted { index, term: run.term, spot };
+        match spans.last_mut() {
+            Some(span) if span.takes(number, spot) => span.wanted.push(wanted),
+            _ => {
+                let segment = readable.segments.get(&number).cloned();
+                let segment = segment.ok_or_else(|| Error::Panic { detail: format!("segment {number} is not open") })?;
+                spans.push(Span { segment, wanted: vec![wanted] });
+            }
+        }
+    }
+    Ok(spans)
+}

@@ -1,0 +1,50 @@
+//! Deliberate mistakes, one per rule of the protocol. The crash enumeration must catch each of them; that is how we know
+//! that it can fail. Without the feature `planted-bugs` no mistake can be switched on and the checks compile to nothing.
+#![forbid(unsafe_code)]
+
+/// A rule of the protocol that a store can be told to break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "planted-bugs"), allow(dead_code))]
+pub enum Bug {
+    /// A flush of the log is reported as done without being asked for.
+    FlushLeftOut,
+    /// After a failed flush of the log the flush is simply tried again.
+    FlushRetried,
+    /// New names are not made stable before what they name is relied upon.
+    DirectoryFlushLeftOut,
+    /// A durable write is acknowledged when it is written, before its flush.
+    AcknowledgedBeforeFlush,
+    /// A batch header claims its own batch durable.
+    WatermarkTooEarly,
+    /// Replay skips truncations.
+    TruncationForgotten,
+    /// After an unclean stop the prepared segments keep their salts.
+    OldSaltKept,
+    /// The first write to a segment does not wait for its predecessor to be durable.
+    RollWithoutBarrier,
+    /// A batch need not name the sums of the batch before it. A second line of defence: alone it hides nothing.
+    ChainUnchecked,
+}
+
+/// The mistakes that are switched on: none, unless a test plants them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bugs(#[cfg(feature = "planted-bugs")] u32);
+
+impl Bugs {
+    /// Switches one more mistake on.
+    #[cfg(feature = "planted-bugs")]
+    pub fn with(self, bug: Bug) -> Bugs {
+        Bugs(self.0 | 1 << bug as u32)
+    }
+
+    /// Is this mistake switched on?
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn has(self, bug: Bug) -> bool {
+        self.0 & (1 << bug as u32) != 0
+    }
+
+    #[cfg(not(feature = "planted-bugs"))]
+    pub(crate) fn has(self, _: Bug) -> bool {
+        false
+    }
+}

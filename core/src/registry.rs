@@ -1,0 +1,37 @@
+//! The stores that are open in this process, by the identity of their directories, so that a second opening shares the
+//! first one. Some Raft libraries never close their log, or reopen it while an old handle is still dying.
+//!
+//! Each directory has a slot of its own. Opening and closing hold it, and may block on the disk meanwhile; the map of all
+//! slots is held for look-ups only.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+/// Device and inode of a directory.
+pub(crate) type Identity = (u64, u64);
+
+type Slots<T> = Mutex<HashMap<Identity, Arc<Mutex<Weak<T>>>>>;
+
+/// All open things of one kind.
+#[derive(Debug)]
+pub(crate) struct Registry<T>(OnceLock<Slots<T>>);
+
+impl<T> Registry<T> {
+    pub(crate) const fn new() -> Self {
+        Registry(OnceLock::new())
+    }
+
+    /// The slot of a directory. Lock it with [`lock`] to open or close what it holds.
+    pub(crate) fn slot(&self, identity: Identity) -> Arc<Mutex<Weak<T>>> {
+        let mut slots = lock(self.0.get_or_init(Mutex::default));
+        // A slot that only the map holds, and that holds nothing, belongs to a directory that is closed.
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(slot).strong_count() > 0);
+        Arc::clone(slots.entry(identity).or_default())
+    }
+}
+
+/// Locks a mutex whose holder may have panicked: everything it guards is changed in single steps.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,99 @@
+//! The manifest: one file with two slots, written in turn and read past the page cache.
+//!
+//! A slot is written and flushed in one step. A write that failed leaves its slot in doubt, so the next one goes to the
+//! same slot again, with a higher version; the other slot stays valid throughout.
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Result};
+use crate::format::manifest::{MANIFEST_NAME, Slot};
+use crate::format::{BLOCK_BYTES, Bad};
+use crate::io::{Access, Directory, File};
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+const SLOTS: u64 = 2;
+
+/// The open manifest and what it says.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    file: Arc<dyn File>,
+    /// What the disk is known to say.
+    pub(crate) slot: Slot,
+    /// Where the next write goes.
+    target: u64,
+    /// The highest version that was ever attempted.
+    version: u64,
+}
+
+/// What was found where a manifest should be.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Valid(Manifest),
+    /// No file, or one in which neither slot was ever valid.
+    Nothing,
+}
+
+impl Manifest {
+    /// Writes the manifest of a new store, both slots, and flushes it; the caller flushes the directory.
+    pub(crate) fn create(directory: &dyn Directory, slot: Slot) -> Result<Manifest> {
+        let file = match directory.open(MANIFEST_NAME, Access::ReadWrite) {
+            Err(error) if error.kind() == ErrorKind::NotFound => directory.create(MANIFEST_NAME),
+            opened => opened,
+        };
+        let file = file.map_err(|error| Error::io("create", MANIFEST_NAME, error))?;
+        let grown = file.prewrite(SLOTS * BLOCK_BYTES);
+        grown.map_err(|error| Error::io("allocate", MANIFEST_NAME, error))?;
+        let mut manifest = Manifest { file, slot, target: 0, version: slot.version };
+        for _ in 0..SLOTS {
+            manifest.write(|_| {})?;
+        }
+        Ok(manifest)
+    }
+
+    /// Reads both slots; the valid one with the higher version counts.
+    pub(crate) fn open(directory: &dyn Directory) -> Result<Found> {
+        let file = match directory.open(MANIFEST_NAME, Access::ReadWrite) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+            opened => opened.map_err(|error| Error::io("open", MANIFEST_NAME, error))?,
+        };
+        let mut best: Option<(u64, Slot)> = None;
+        for target in 0..SLOTS {
+            match read_slot(&*file, target)? {
+                Ok(slot) if best.is_none_or(|(_, other)| slot.version > other.version) => best = Some((target, slot)),
+                Ok(_) | Err(Bad::Damaged(_)) => {}
+                Err(Bad::Newer(found)) => {
+                    let file = MANIFEST_NAME.into();
+                    return Err(Error::UnsupportedFormat { file, found, supported: "1".into() });
+                }
+            }
+        }
+        Ok(best.map_or(Found::Nothing, |(target, slot)| {
+            Found::Valid(Manifest { file, slot, target: (target + 1) % SLOTS, version: slot.version })
+        }))
+    }
+
+    /// Writes the changed slot and flushes it. After an error the disk says either what it said before or the change.
+    pub(crate) fn write(&mut self, change: impl FnOnce(&mut Slot)) -> Result<()> {
+        let mut slot = self.slot;
+        change(&mut slot);
+        self.version += 1;
+        slot.version = self.version;
+        let written = self.file.write_all_at(self.target * BLOCK_BYTES, &slot.encode());
+        written.map_err(|error| Error::io("write", MANIFEST_NAME, error))?;
+        self.file.sync_data().map_err(|error| Error::io("flush", MANIFEST_NAME, error))?;
+        self.slot = slot;
+        self.target = (self.target + 1) % SLOTS;
+        Ok(())
+    }
+}
+
+fn read_slot(file: &dyn File, target: u64) -> Result<Result<Slot, Bad>> {
+    let mut block = vec![0; BLOCK_BYTES as usize];
+    match file.read_durable_exact_at(target * BLOCK_BYTES, &mut block) {
+        Ok(()) => Ok(Slot::decode(&block)),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            Ok(Err(Bad::Damaged("the file is too short for the slot".into())))
+        }
+        Err(error) => Err(Error::io("read", MANIFEST_NAME, error)),
+    }
+}

@@ -1,0 +1,107 @@
+//! A segment: one preallocated file of batches, with a header of its own.
+//!
+//! Preparing a segment, in order: (1) the file is created, (2) every byte is written once, (3) both header copies are
+//! written with a fresh salt, (4) the file is flushed, (5) the directory is flushed. Only then may the manifest count it,
+//! and only then may a batch be written to it.
+#![forbid(unsafe_code)]
+
+pub(crate) mod manifest;
+pub(crate) mod read;
+pub(crate) mod scan;
+
+use crate::error::{Error, Result};
+use crate::format::segment::{SEGMENT_START, SegmentHeader, segment_name};
+use crate::format::{BLOCK_BYTES, Bad};
+use crate::io::{Access, Directory, File};
+use std::sync::Arc;
+
+/// One open segment file whose header was valid.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    pub(crate) header: SegmentHeader,
+    pub(crate) file: Arc<dyn File>,
+}
+
+impl Segment {
+    /// Creates the file of a segment under a name that is free, up to and including the flush of the file; the caller
+    /// flushes the directory.
+    pub(crate) fn create(directory: &dyn Directory, header: SegmentHeader) -> Result<Segment> {
+        let name = segment_name(header.number);
+        let file = directory.create(&name).map_err(|error| Error::io("create", &name, error))?;
+        let segment = Segment { header, file };
+        segment.file.prewrite(header.capacity).map_err(|error| Error::io("allocate", &name, error))?;
+        segment.write_header()?;
+        Ok(segment)
+    }
+
+    /// Opens a segment by its number. `Ok(Err(_))` is a file without a valid header: damaged, or never finished.
+    pub(crate) fn open(directory: &dyn Directory, number: u64, store: &[u8; 16]) -> Result<Result<Segment, String>> {
+        let name = segment_name(number);
+        let file = directory.open(&name, Access::ReadWrite).map_err(|error| Error::io("open", &name, error))?;
+        let mut why = String::new();
+        for copy in 0..SEGMENT_START / BLOCK_BYTES {
+            match read_header(&*file, &name, copy * BLOCK_BYTES)? {
+                Ok(header) if header.number == number && header.store == *store => {
+                    return Ok(Ok(Segment { header, file }));
+                }
+                Ok(header) => why = format!("the header is of segment {} of another store or number", header.number),
+                Err(Bad::Damaged(detail)) => why = detail,
+                Err(Bad::Newer(found)) => {
+                    return Err(Error::UnsupportedFormat { file: name, found, supported: "1".into() });
+                }
+            }
+        }
+        Ok(Err(why))
+    }
+
+    /// The segment's file name.
+    pub(crate) fn name(&self) -> String {
+        segment_name(self.header.number)
+    }
+
+    /// Gives an unused segment a fresh salt and, if it is too small, a larger file; flushed when this returns. After an
+    /// error the file's header is in doubt and the file is to be thrown away, unless it could not grow, which leaves it as
+    /// it was.
+    pub(crate) fn renew(&mut self, salt: crate::format::Salt, capacity: u64) -> Result<(), Renewal> {
+        let header = SegmentHeader { salt, capacity: capacity.max(self.header.capacity), ..self.header };
+        if header.capacity > self.header.capacity {
+            let grown = self.file.prewrite(header.capacity);
+            grown.map_err(|error| Renewal::NotGrown(Error::io("allocate", self.name(), error)))?;
+        }
+        let renewed = Segment { header, file: Arc::clone(&self.file) };
+        renewed.write_header().map_err(Renewal::InDoubt)?;
+        *self = renewed;
+        Ok(())
+    }
+
+    /// Writes both copies of the header and flushes the file.
+    fn write_header(&self) -> Result<()> {
+        let block = self.header.encode();
+        for copy in 0..SEGMENT_START / BLOCK_BYTES {
+            let written = self.file.write_all_at(copy * BLOCK_BYTES, &block);
+            written.map_err(|error| Error::io("write the header of", self.name(), error))?;
+        }
+        self.file.sync_data().map_err(|error| Error::io("flush", self.name(), error))
+    }
+}
+
+/// Why a segment could not be renewed.
+#[derive(Debug)]
+pub(crate) enum Renewal {
+    /// The file could not grow; its header is as it was.
+    NotGrown(Error),
+    /// The header was being rewritten.
+    InDoubt(Error),
+}
+
+/// One header copy, past the page cache. A file too short to have one is damaged, not an error.
+fn read_header(file: &dyn File, name: &str, offset: u64) -> Result<Result<SegmentHeader, Bad>> {
+    let mut block = vec![0; BLOCK_BYTES as usize];
+    match file.read_durable_exact_at(offset, &mut block) {
+        Ok(()) => Ok(SegmentHeader::decode(&block)),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Ok(Err(Bad::Damaged("the file is too short for a segment header".into())))
+        }
+        Err(error) => Err(Error::io("read", name, error)),
+    }
+}

@@ -1,0 +1,168 @@
+//! Scanning a segment: its batches one after the other, and the headers that lie behind them.
+//!
+//! Reads block on the disk. Memory is bounded by the largest batch whose header is valid, which fits into the segment.
+#![forbid(unsafe_code)]
+
+use super::Segment;
+use crate::error::{Error, Result};
+use crate::format::batch::{
+    Content, HEADER_BYTES, Header, MAGIC, decode_bodies, decode_front, decode_supplement,
+};
+use crate::format::body::stamp_of;
+use crate::format::directory::{RECORD_BYTES, Record};
+use crate::format::fields::u32_at;
+use crate::format::supplement::Supplement;
+use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, Bad, Decoded, round_up};
+
+const WINDOW_BYTES: usize = 256 << 10;
+
+/// A batch that is whole.
+#[derive(Debug)]
+pub(crate) struct ScannedBatch {
+    pub(crate) header: Header,
+    pub(crate) sums: u64,
+    pub(crate) records: Vec<Record>,
+    pub(crate) supplement: Supplement,
+    pub(crate) contents: Vec<Content>,
+    /// Where the bodies begin in the segment, in bytes.
+    pub(crate) bodies_at: u64,
+    /// Where the next batch may begin.
+    pub(crate) end: u64,
+}
+
+/// A header that is valid in its place, whatever became of the rest of its batch; with the supplement if that is whole.
+#[derive(Debug)]
+pub(crate) struct Sighting {
+    pub(crate) header: Header,
+    pub(crate) supplement: Option<Supplement>,
+}
+
+/// Reads one segment through a window.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    segment: &'a Segment,
+    durable: bool,
+    /// Bytes in the file, at most the capacity: what lies behind is damaged if a header claims it.
+    size: u64,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl<'a> Scanner<'a> {
+    /// `durable` reads past the page cache.
+    pub(crate) fn new(segment: &'a Segment, durable: bool) -> Result<Self> {
+        let size = segment.file.len().map_err(|error| Error::io("read the size of", segment.name(), error))?;
+        let size = size.min(segment.header.capacity);
+        Ok(Scanner { segment, durable, size, window: Vec::new(), window_at: 0 })
+    }
+
+    /// The whole batch that follows one that ended at `end`: there, or at the next block. None if there is none.
+    pub(crate) fn next_batch(&mut self, end: u64, follows: impl Fn(&Header) -> bool) -> Result<Decoded<ScannedBatch>> {
+        let mut bad = self.batch_at(end, &follows)?;
+        let block = round_up(end, BLOCK_BYTES);
+        if bad.is_err() && block != end {
+            bad = self.batch_at(block, &follows)?.map_err(|at_block| match bad {
+                Err(at_end) if at_end != no_header() => at_end,
+                _ => at_block,
+            });
+        }
+        Ok(bad)
+    }
+
+    /// Every header of this life of the segment at its own offset, from `from` on.
+    pub(crate) fn sightings(&mut self, from: u64) -> Result<Vec<Sighting>> {
+        let mut found = Vec::new();
+        let mut offset = round_up(from, BATCH_ALIGN_BYTES);
+        while offset + HEADER_BYTES as u64 <= self.size {
+            found.extend(self.sighting(offset)?);
+            offset += BATCH_ALIGN_BYTES;
+        }
+        Ok(found)
+    }
+
+    /// The header at `offset`, if there is a valid one.
+    pub(crate) fn sighting(&mut self, offset: u64) -> Result<Option<Sighting>> {
+        let Ok(header) = self.header_at(offset)? else { return Ok(None) };
+        let supplement = self.supplement_of(&header)?.ok();
+        Ok(Some(Sighting { header, supplement }))
+    }
+
+    fn batch_at(&mut self, offset: u64, follows: &impl Fn(&Header) -> bool) -> Result<Decoded<ScannedBatch>> {
+        let header = match self.header_at(offset)? {
+            Ok(header) if follows(&header) => header,
+            Ok(header) => return Ok(Err(Bad::Damaged(format!("batch {} does not follow", header.sequence)))),
+            Err(bad) => return Ok(Err(bad)),
+        };
+        let stamp = stamp_of(&self.segment.header.salt);
+        let (front_bytes, body_bytes) = (header.front_bytes(), header.body_bytes);
+        let Some(bytes) = self.bytes(offset, front_bytes + body_bytes)? else {
+            return Ok(Err(Bad::Damaged("the file ends inside the batch".into())));
+        };
+        let (front, bodies) = bytes.split_at(front_bytes as usize);
+        let decoded = decode_front(&header, front).and_then(|(records, supplement)| {
+            let contents = decode_bodies(&records, bodies, stamp)?;
+            Ok((records, supplement, contents))
+        });
+        let sums = Header::sums(front, header.directory_crc);
+        Ok(decoded.map(|(records, supplement, contents)| ScannedBatch {
+            sums,
+            records,
+            supplement,
+            contents,
+            bodies_at: offset + front_bytes,
+            end: round_up(offset + front_bytes + body_bytes, BATCH_ALIGN_BYTES),
+            header,
+        }))
+    }
+
+    fn header_at(&mut self, offset: u64) -> Result<Decoded<Header>> {
+        let (salt, number) = (self.segment.header.salt, self.segment.header.number);
+        let size = self.size;
+        let Some(bytes) = self.bytes(offset, HEADER_BYTES as u64)? else {
+            return Ok(Err(no_header()));
+        };
+        if u32_at(bytes, 0) != MAGIC {
+            return Ok(Err(no_header()));
+        }
+        let place = |header: Header| header.check_place(&salt, number, offset, size).map(|()| header);
+        Ok(Header::decode(bytes).and_then(place))
+    }
+
+    fn supplement_of(&mut self, header: &Header) -> Result<Decoded<Supplement>> {
+        let at = header.offset + HEADER_BYTES as u64 + u64::from(header.directory_count) * RECORD_BYTES as u64;
+        match self.bytes(at, u64::from(header.supplement_bytes))? {
+            Some(bytes) => Ok(decode_supplement(header, bytes)),
+            None => Ok(Err(Bad::Damaged("the file ends inside the supplement".into()))),
+        }
+    }
+
+    /// `count` bytes at `offset`; none if the file is too short.
+    fn bytes(&mut self, offset: u64, count: u64) -> Result<Option<&[u8]>> {
+        if offset.checked_add(count).is_none_or(|end| end > self.size) {
+            return Ok(None);
+        }
+        let window_end = self.window_at + self.window.len() as u64;
+        if offset < self.window_at || offset + count > window_end {
+            self.move_window(offset, (count as usize).max(WINDOW_BYTES).min((self.size - offset) as usize))?;
+        }
+        let start = (offset - self.window_at) as usize;
+        Ok(Some(&self.window[start..start + count as usize]))
+    }
+
+    fn move_window(&mut self, offset: u64, bytes: usize) -> Result<()> {
+        self.window.clear();
+        self.window.try_reserve(bytes).map_err(|_| Error::NoMemory { bytes: bytes as u64 })?;
+        self.window.resize(bytes, 0);
+        self.window_at = offset;
+        let file = &self.segment.file;
+        let read = match self.durable {
+            true => file.read_durable_exact_at(offset, &mut self.window),
+            false => file.read_exact_at(offset, &mut self.window),
+        };
+        read.map_err(|error| Error::io("read", self.segment.name(), error))
+    }
+}
+
+fn no_header() -> Bad {
+    Bad::Damaged("no batch header".into())
+}

@@ -1,0 +1,89 @@
+//! The end of an opening: by `close`, which flushes and reports, or by dropping the last handle, which does not.
+#![forbid(unsafe_code)]
+
+use super::shared::{Opening, Shared};
+use crate::error::{Error, Result};
+use crate::registry::lock;
+use std::sync::atomic::Ordering;
+
+impl Opening {
+    /// See [`crate::Store::close`].
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut slot = lock(&self.slot);
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Err(Error::Closed);
+        }
+        if !self.shared.leave() {
+            return self.shared.sync().map(|_| ());
+        }
+        *slot = std::sync::Weak::new();
+        let ended = self.shared.end();
+        self.shared.retire();
+        ended
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let mut slot = lock(&self.slot);
+        if self.closed.swap(true, Ordering::AcqRel) || !self.shared.leave() {
+            return;
+        }
+        *slot = std::sync::Weak::new();
+        // Best effort: without the mark the next opening looks more closely, and finds the same.
+        let _ = self.shared.mark_clean();
+        self.shared.retire();
+    }
+}
+
+impl Shared {
+    /// Counts one opening out. True for the last one.
+    fn leave(&self) -> bool {
+        let mut core = self.core();
+        core.openings -= 1;
+        core.openings == 0
+    }
+
+    /// Flushes, writes the closing batch, flushes again and sets the clean mark.
+    fn end(&self) -> Result<()> {
+        self.sync()?;
+        let mut core = self.core();
+        if let Some(sequence) = core.commit.accept_closing() {
+            core = self.drive(core, |core| core.commit.durable() >= sequence)?;
+        }
+        drop(core);
+        self.mark_clean()
+    }
+
+    /// Sets the clean mark, if something was written since it was cleared and all of it is durable.
+    fn mark_clean(&self) -> Result<()> {
+        let mut maintenance = lock(&self.maintenance);
+        let end = {
+            let core = self.core();
+            let settled = core.commit.failure().is_none() && core.commit.durable() == core.commit.accepted();
+            if !maintenance.ready || !settled || !core.commit.has_active() || core.closed {
+                return Ok(());
+            }
+            *core.commit.end()
+        };
+        maintenance.manifest.write(|slot| {
+            (slot.watermark, slot.watermark_segment, slot.end) = (end.sequence, end.segment, end.end);
+            slot.clean = true;
+        })?;
+        maintenance.ready = false;
+        Ok(())
+    }
+
+    /// Nothing is written from now on; the lock passes to whoever asks next, once no disk call of ours is under way.
+    pub(super) fn retire(&self) {
+        let mut maintenance = lock(&self.maintenance);
+        let mut core = self.core();
+        core.closed = true;
+        while core.driving {
+            core = self.changed.wait(core).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        drop(core);
+        maintenance.lock = None;
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,108 @@
+//! A store: one open directory. This is what a user holds; the parts of this folder do the work.
+//!
+//! [`open`] finds or makes a store and shares one that is open already, [`write`] takes batches through checks,
+//! reservation, group commit and back, [`prepare`] makes segments ready to be written, [`close`] ends an opening.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod close;
+mod open;
+mod prepare;
+mod shared;
+mod write;
+
+pub use batch::{Batch, LogBatch};
+pub(crate) use shared::{Opening, Readable};
+
+use crate::error::Result;
+use crate::log::Log;
+use crate::options::{Durability, Options, Position};
+use crate::recovery::RecoveryReport;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One open directory: one write-ahead log on disk, shared by many groups, owned by one process.
+///
+/// A handle is cheap to clone and may be used by many threads at once. A second opening of the same directory in one
+/// process shares the store; another process is refused with [`Error::Locked`](crate::Error::Locked). When the last
+/// handle of an opening is dropped the opening ends without a flush; [`Store::close`] flushes and reports.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) opening: Arc<Opening>,
+}
+
+impl Store {
+    /// Opens the store in `directory` with default [`Options`], creating it if it is missing or empty; the parent
+    /// directory must exist. Blocks on the disk: every batch is read once.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Store> {
+        Options::default().open(directory)
+    }
+
+    /// The log of one group. Creates nothing: a group comes into being with its first write. Does not block.
+    pub fn log(&self, group: u64) -> Log {
+        Log::new(Arc::clone(&self.opening), group)
+    }
+
+    /// Writes a batch and returns when it is durable. All of it is there after a crash, or none of it. Blocks on the
+    /// disk.
+    pub fn write(&self, batch: Batch) -> Result<Position> {
+        self.write_with(batch, Durability::Durable)
+    }
+
+    /// Writes a batch and returns as `durability` says. Blocks on the disk.
+    pub fn write_with(&self, batch: Batch, durability: Durability) -> Result<Position> {
+        self.opening.shared()?.write(batch, durability)
+    }
+
+    /// Makes everything that is accepted durable, and returns how far that is. Blocks on the disk.
+    pub fn sync(&self) -> Result<Position> {
+        self.opening.shared()?.sync()
+    }
+
+    /// The position up to which everything is sequenced; later writes are checked against it. Does not block on the disk.
+    pub fn accepted(&self) -> Result<Position> {
+        Ok(self.opening.shared()?.positions().accepted)
+    }
+
+    /// The position up to which everything can be read and is safe against the death of the process. Does not block on
+    /// the disk.
+    pub fn written(&self) -> Result<Position> {
+        Ok(self.opening.shared()?.positions().written)
+    }
+
+    /// The position up to which everything survives a power cut. Does not block on the disk.
+    pub fn durable(&self) -> Result<Position> {
+        Ok(self.opening.shared()?.positions().durable)
+    }
+
+    /// Waits until `position` is durable. It asks for no flush: some other write or [`Store::sync`] must. A position that
+    /// was never issued is an error.
+    pub fn wait(&self, position: Position, timeout: Duration) -> Result<()> {
+        self.opening.shared()?.wait(position, timeout)
+    }
+
+    /// The groups that have entries or state, ascending. Does not block on the disk.
+    pub fn groups(&self) -> Result<Vec<u64>> {
+        Ok(self.opening.shared()?.read().state.groups())
+    }
+
+    /// What opening found, and what it cut.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        self.opening.recovery_report()
+    }
+
+    /// Ends this opening: flushes, and reports what could not be flushed. Every handle of the opening answers
+    /// [`Error::Closed`](crate::Error::Closed) from then on, also when closing failed. Where another opening of this
+    /// process shares the store, it goes on. Blocks on the disk.
+    pub fn close(&self) -> Result<()> {
+        self.opening.close()
+    }
+}
+
+impl Options {
+    /// Opens the store in `directory`. Blocks on the disk: every batch is read once.
+    pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
+        open::open(self, directory.as_ref()).map(|opening| Store { opening: Arc::new(opening) })
+    }
+}

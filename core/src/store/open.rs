@@ -1,0 +1,190 @@
+//! Opening: find or make the store, or share the one that is open in this process already.
+#![forbid(unsafe_code)]
+
+use super::shared::{Core, Maintenance, Opening, Readable, Shared};
+use crate::commit::{Commit, Start};
+use crate::error::{Error, Result};
+use crate::format::manifest::{MANIFEST_NAME, Slot};
+use crate::format::{BLOCK_BYTES, round_up};
+use crate::io::{Directory, Lock, LockGuard};
+use crate::options::{Options, SEGMENT_BYTES_FIRST};
+use crate::planted::Bug;
+use crate::recovery::{Recovered, has_segments, recover};
+use crate::registry::{Registry, lock};
+use crate::segment::NEW_SEGMENT_NAME;
+use crate::segment::manifest::{Found, Manifest};
+use crate::state::State;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, RwLock};
+
+const LOCK_NAME: &str = "LOCK";
+
+static STORES: Registry<Shared> = Registry::new();
+
+/// Opens the store at `path`, or joins the one that is open already.
+pub(super) fn open(options: &Options, path: &Path) -> Result<Opening> {
+    options.check()?;
+    let directory = open_directory(options, path)?;
+    let identity = directory.identity().map_err(|error| Error::io_path("identify", path, error))?;
+    let slot = STORES.slot(identity);
+    let mut registered = lock(&slot);
+    let shared = match registered.upgrade() {
+        Some(shared) if shared.is_healthy() => {
+            shared.join(options, path)?;
+            shared
+        }
+        stale => {
+            // A poisoned store reads on, but only a fresh recovery may write.
+            stale.iter().for_each(|poisoned| poisoned.retire());
+            let shared = Arc::new(Shared::open(options, path, directory)?);
+            *registered = Arc::downgrade(&shared);
+            shared
+        }
+    };
+    drop(registered);
+    Ok(Opening { shared, slot, closed: AtomicBool::new(false) })
+}
+
+fn open_directory(options: &Options, path: &Path) -> Result<Arc<dyn Directory>> {
+    options.disk.open_directory(path, options.create).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotADirectory => {
+            Error::NotAStore { path: path.into(), detail: "it is a file, not a directory".into() }
+        }
+        std::io::ErrorKind::NotFound if !options.create => {
+            Error::NotAStore { path: path.into(), detail: "there is no such directory".into() }
+        }
+        _ => Error::io_path("open", path, error),
+    })
+}
+
+impl Shared {
+    /// One more opening of a store that is open.
+    fn join(&self, options: &Options, path: &Path) -> Result<()> {
+        if options.exclusive || self.options.exclusive {
+            return Err(Error::Locked { path: path.into(), pid: Some(std::process::id()) });
+        }
+        options.check_same(&self.options)?;
+        self.core().openings += 1;
+        Ok(())
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.core().check_writable().is_ok()
+    }
+
+    fn open(options: &Options, path: &Path, directory: Arc<dyn Directory>) -> Result<Shared> {
+        check_names(path, &*directory)?;
+        let lock = take_lock(path, &*directory)?;
+        let mut manifest = open_manifest(options, path, &*directory)?;
+        let recovered = recover(&*directory, &manifest, options.bugs)?;
+        if !recovered.report.clean && recovered.end.sequence > manifest.slot.watermark {
+            // The tail was flushed and read back: it is durable now, and no later opening may call it torn.
+            manifest.write(|slot| {
+                slot.clean = false;
+                (slot.watermark, slot.watermark_segment) = (recovered.end.sequence, recovered.end.segment);
+            })?;
+        }
+        Ok(Shared::assemble(options, path, directory, lock, manifest, recovered))
+    }
+
+    fn assemble(
+        options: &Options,
+        path: &Path,
+        directory: Arc<dyn Directory>,
+        lock: Box<dyn LockGuard>,
+        manifest: Manifest,
+        recovered: Recovered,
+    ) -> Shared {
+        let Recovered { state, chain, mut prepared, report, end, footer_bytes, unechoed, unechoed_link } = recovered;
+        let highest = manifest.slot.highest_created;
+        let newest = prepared.values().flatten().next_back().or(chain.last());
+        let first = SEGMENT_BYTES_FIRST.min(round_up(options.segment_bytes, BLOCK_BYTES));
+        let newest_capacity = newest.map_or(first, |segment| segment.header.capacity);
+        let active = chain.last().filter(|_| report.clean).map(|segment| segment.header);
+        let mut segments: std::collections::HashMap<_, _> =
+            chain.into_iter().map(|segment| (segment.header.number, segment)).collect();
+        let mut commit = Commit::new(
+            Start { sequence: end.sequence, link: end, active, footer_bytes, unechoed, unechoed_link },
+            options.bugs,
+        );
+        // After a clean stop the prepared segments hold nothing, so they may be used as they are.
+        while let Some(entry) = prepared.first_entry() {
+            match (report.clean && *entry.key() <= highest, entry.get()) {
+                (true, Some(_)) => {
+                    let segment = entry.remove().expect("looked at just now");
+                    commit.add_prepared(segment.header);
+                    segments.insert(segment.header.number, segment);
+                }
+                _ => break,
+            }
+        }
+        Shared {
+            options: options.clone(),
+            path: path.into(),
+            store: manifest.slot.store,
+            directory,
+            report,
+            maintenance: Mutex::new(Maintenance {
+                manifest,
+                unused: prepared,
+                ready: false,
+                newest_capacity,
+                lock: Some(lock),
+            }),
+            core: Mutex::new(Core {
+                commit,
+                accepted: State::from(&state),
+                driving: false,
+                closed: false,
+                openings: 1,
+            }),
+            changed: Condvar::new(),
+            readable: RwLock::new(Readable { state, segments }),
+        }
+    }
+}
+
+/// Refuses a directory of something else before anything is put into it.
+fn check_names(path: &Path, directory: &dyn Directory) -> Result<()> {
+    let names = directory.list().map_err(|error| Error::io_path("list", path, error))?;
+    let ours = |name: &str| [LOCK_NAME, MANIFEST_NAME, NEW_SEGMENT_NAME].contains(&name);
+    match names.iter().find(|name| !ours(name)) {
+        Some(name) if !names.iter().any(|name| name == MANIFEST_NAME) && !has_segments(&names) => {
+            Err(Error::NotAStore { path: path.into(), detail: format!("it holds {name:?} and no manifest") })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn take_lock(path: &Path, directory: &dyn Directory) -> Result<Box<dyn LockGuard>> {
+    match directory.lock(LOCK_NAME).map_err(|error| Error::io_path("lock", path, error))? {
+        Lock::Taken(guard) => Ok(guard),
+        Lock::Held(pid) => Err(Error::Locked { path: path.into(), pid }),
+    }
+}
+
+/// The manifest of the store that is there, or of a new one. Segments without a valid manifest are never a new store.
+fn open_manifest(options: &Options, path: &Path, directory: &dyn Directory) -> Result<Manifest> {
+    if let Found::Valid(manifest) = Manifest::open(directory)? {
+        return Ok(manifest);
+    }
+    let names = directory.list().map_err(|error| Error::io_path("list", path, error))?;
+    if has_segments(&names) {
+        return Err(Error::Corrupt {
+            file: MANIFEST_NAME.into(),
+            offset: 0,
+            batch: None,
+            detail: "there are segments, but neither manifest slot is valid".into(),
+        });
+    }
+    if !options.create {
+        return Err(Error::NotAStore { path: path.into(), detail: "it is empty".into() });
+    }
+    let store = options.disk.random().map_err(|error| Error::io("read random bytes for", "the store's id", error))?;
+    let manifest = Manifest::create(directory, Slot::new(store))?;
+    if !options.bugs.has(Bug::DirectoryFlushLeftOut) {
+        directory.sync().map_err(|error| Error::io_path("flush", path, error))?;
+    }
+    Ok(manifest)
+}

@@ -1,0 +1,153 @@
+//! What all handles of a store share, and in which order its locks are taken.
+//!
+//! 1. `maintenance`: the manifest and the segments that are not yet usable; held across disk calls.
+//! 2. `core`: sequencing and group commit; never held across a disk call.
+//! 3. `readable`: what readers see; never held across a disk call, and no other lock is taken under it.
+#![forbid(unsafe_code)]
+
+use crate::commit::Commit;
+use crate::error::{Error, Result};
+use crate::io::{Directory, LockGuard};
+use crate::options::{Options, Position};
+use crate::recovery::RecoveryReport;
+use crate::registry::lock;
+use crate::replay::Places;
+use crate::segment::Segment;
+use crate::segment::manifest::Manifest;
+use crate::state::State;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::time::{Duration, Instant};
+
+/// One store, whoever opened it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(super) options: Options,
+    pub(super) path: PathBuf,
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) store: [u8; 16],
+    pub(super) report: RecoveryReport,
+    pub(super) maintenance: Mutex<Maintenance>,
+    pub(super) core: Mutex<Core>,
+    /// Signalled when an action is completed, and when the store closes.
+    pub(super) changed: Condvar,
+    pub(super) readable: RwLock<Readable>,
+}
+
+/// What is changed beside the log itself.
+#[derive(Debug)]
+pub(super) struct Maintenance {
+    pub(super) manifest: Manifest,
+    /// Segments behind the usable ones: to be renewed, or, where there is none, made anew under their number.
+    pub(super) unused: BTreeMap<u64, Option<Segment>>,
+    /// May the log be written? False until the clean mark is cleared, or, after an unclean stop, until every unused
+    /// segment has a fresh salt.
+    pub(super) ready: bool,
+    /// The capacity of the segment with the highest number; the first one's if there is none.
+    pub(super) newest_capacity: u64,
+    /// Held while the store may write; dropping it lets another process in.
+    pub(super) lock: Option<Box<dyn LockGuard>>,
+}
+
+/// Sequencing and group commit.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) commit: Commit,
+    /// What later writes are checked against.
+    pub(super) accepted: State<()>,
+    /// Is some thread carrying out an action?
+    pub(super) driving: bool,
+    /// Nothing is written any more: closed, or retired in favour of a fresh recovery.
+    pub(super) closed: bool,
+    pub(super) openings: usize,
+}
+
+/// What readers see.
+#[derive(Debug)]
+pub(crate) struct Readable {
+    pub(crate) state: State<Places>,
+    pub(crate) segments: HashMap<u64, Segment>,
+}
+
+/// How far a store has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Positions {
+    pub(crate) accepted: Position,
+    pub(crate) written: Position,
+    pub(crate) durable: Position,
+}
+
+impl Shared {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        lock(&self.core)
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Readable> {
+        self.readable.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn readable(&self) -> RwLockWriteGuard<'_, Readable> {
+        self.readable.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn positions(&self) -> Positions {
+        let core = self.core();
+        Positions {
+            accepted: Position(core.commit.accepted()),
+            written: Position(core.commit.written_through()),
+            durable: Position(core.commit.durable()),
+        }
+    }
+
+    pub(crate) fn wait(&self, position: Position, timeout: Duration) -> Result<()> {
+        let (begun, mut core) = (Instant::now(), self.core());
+        if position.0 > core.commit.accepted() {
+            let accepted = core.commit.accepted();
+            return Err(Error::invalid(format!("position {position} was never issued, the newest is {accepted}")));
+        }
+        while core.commit.durable() < position.0 {
+            core.check_writable()?;
+            let Some(left) = timeout.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
+                return Err(Error::Timeout { waited: timeout });
+            };
+            core = self.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Refuses where nothing can be written any more.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        match self.commit.failure() {
+            Some(cause) => Err(Error::Poisoned { cause: Arc::clone(cause) }),
+            None if self.closed => Err(Error::Closed),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One opening of a store: what `open` returned, and all handles made from it.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(super) shared: Arc<Shared>,
+    /// The registry's slot of the directory; held while an opening begins or ends.
+    pub(super) slot: Arc<Mutex<Weak<Shared>>>,
+    pub(super) closed: AtomicBool,
+}
+
+impl Opening {
+    /// The store, unless this opening was closed.
+    pub(crate) fn shared(&self) -> Result<&Shared> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(Error::Closed),
+            false => Ok(&self.shared),
+        }
+    }
+
+    pub(crate) fn recovery_report(&self) -> &RecoveryReport {
+        &self.shared.report
+    }
+}
