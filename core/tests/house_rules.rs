@@ -162,16 +162,15 @@ fn system_calls(path: &str, text: &str) -> Vec<String> {
     }
     let tokens = without_tests(tokens(text));
     let mut findings = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        let next = |ahead: usize| tokens.get(at + ahead).map_or("", |token| token.text.as_str());
-        let is_path = next(1) == ":" && next(2) == ":";
-        let found = match (token.text.as_str(), next(3)) {
-            ("libc", _) if is_path => "libc",
-            ("std", "fs") if is_path => "std::fs",
-            ("std", "os") if is_path => "std::os",
+    for at in 0..tokens.len() {
+        let found = match tokens[at].text.as_str() {
+            "libc" => vec![(tokens[at].line, "libc".to_owned())],
+            "std" if is_step(&tokens, at, "std") => names_at(&tokens, at + 3),
             _ => continue,
         };
-        findings.push(format!("{path}:{}: names {found}; only io calls the operating system", token.line));
+        for (line, name) in found.into_iter().filter(|(_, name)| ["libc", "fs", "os"].contains(&name.as_str())) {
+            findings.push(format!("{path}:{line}: names {name}; only io calls the operating system"));
+        }
     }
     findings
 }
@@ -390,7 +389,6 @@ fn end_of_item(tokens: &[Token], at: usize) -> usize {
 /// each one of a group in braces.
 fn names_of_crate_root(path: &str, tokens: &[Token]) -> Vec<(usize, String)> {
     let text = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
-    let is_step = |at: usize, name: &str| text(at) == name && text(at + 1) == ":" && text(at + 2) == ":";
     let mut names = Vec::new();
     // For each `mod name {` around this place, the depth of braces outside it.
     let mut inline_modules = Vec::new();
@@ -407,10 +405,10 @@ fn names_of_crate_root(path: &str, tokens: &[Token]) -> Vec<(usize, String)> {
             _ => {}
         }
         let mut steps_up = 0;
-        while is_step(at + 3 * steps_up, "super") {
+        while is_step(tokens, at + 3 * steps_up, "super") {
             steps_up += 1;
         }
-        if is_step(at, "crate") {
+        if is_step(tokens, at, "crate") {
             at += 3;
             names.extend(names_at(tokens, at));
         } else if steps_up > 0 {
@@ -423,6 +421,11 @@ fn names_of_crate_root(path: &str, tokens: &[Token]) -> Vec<(usize, String)> {
         }
     }
     names
+}
+
+/// Whether `name::` stands at `at`.
+fn is_step(tokens: &[Token], at: usize, name: &str) -> bool {
+    tokens[at.min(tokens.len())..].iter().take(3).map(|token| token.text.as_str()).eq([name, ":", ":"])
 }
 
 /// The first name of the path at `at`, or of each path of the group in braces there.
@@ -608,11 +611,15 @@ fn import_table_names_modules_that_have_a_row() {
 
 #[test]
 fn system_call_rule_finds_std_and_libc_outside_io() {
-    for text in ["use std::fs::File;", "use std::os::fd::AsRawFd;", "fn f() { libc::getpid() }"] {
+    let bad = ["use std::fs::File;", "use std::{io, os::fd::AsRawFd};", "use libc;", "fn f() { libc::getpid() }"];
+    for text in bad {
         assert_eq!(system_calls("store/open.rs", text).len(), 1, "{text}");
         assert_eq!(system_calls("io/sys.rs", text), Vec::<String>::new(), "{text}");
     }
-    assert_eq!(system_calls("store/open.rs", "use std::path::Path; // std::fs"), Vec::<String>::new());
+    assert_eq!(
+        system_calls("store/open.rs", "use std::{io, path::Path}; fn fs(os: u8) {} // std::fs"),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
