@@ -293,7 +293,8 @@ impl Error {
 
     /// An operating-system error, told apart by what the caller can do: a full disk is [`Error::NoSpace`].
     pub(crate) fn io(op: &'static str, file: impl Into<String>, source: io::Error) -> Error {
-        let (file, full) = (file.into(), matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
+        let (file, full) =
+            (file.into(), matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
         let source = Arc::new(source);
         if full { Error::NoSpace { op, file, source } } else { Error::Io { op, file, source } }
     }

@@ -36,6 +36,9 @@ mod commit;
 mod entry;
 mod error;
 mod format;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 pub mod io;
 mod log;
@@ -46,6 +49,7 @@ pub mod planted;
 mod planted;
 mod recovery;
 mod registry;
+mod replay;
 mod segment;
 mod state;
 mod store;

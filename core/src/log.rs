@@ -331,13 +331,7 @@ impl Span {
 }
 
 /// What has to be read for a page.
-fn spans(
-    group: u64,
-    log: &Group<Places>,
-    readable: &Readable,
-    range: Range<u64>,
-    limit: Limit,
-) -> Result<Vec<Span>> {
+fn spans(group: u64, log: &Group<Places>, readable: &Readable, range: Range<u64>, limit: Limit) -> Result<Vec<Span>> {
     let (mut spans, mut bytes, mut entries) = (Vec::<Span>::new(), 0u64, 0u64);
     for index in range {
         if entries > 0 && (entries >= limit.entries || bytes >= limit.bytes) {
@@ -355,7 +349,8 @@ fn spans(
             Some(span) if span.takes(number, spot) => span.wanted.push(wanted),
             _ => {
                 let segment = readable.segments.get(&number).cloned();
-                let segment = segment.ok_or_else(|| Error::Panic { detail: format!("segment {number} is not open") })?;
+                let segment =
+                    segment.ok_or_else(|| Error::Panic { detail: format!("segment {number} is not open") })?;
                 spans.push(Span { segment, wanted: vec![wanted] });
             }
         }

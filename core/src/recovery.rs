@@ -67,8 +67,8 @@ pub(crate) struct Recovered {
     pub(crate) report: RecoveryReport,
     /// Where the log ends: the link that the next segment will carry.
     pub(crate) end: Link,
-    /// The room that the footer of the last segment needs, as (records, batches).
-    pub(crate) footer: (u64, u64),
+    /// How many records each batch of the last segment has: what its footer will have to hold.
+    pub(crate) records_of_tail: Vec<u64>,
     pub(crate) unechoed: Vec<(u64, Vec<Record>)>,
     pub(crate) unechoed_link: Option<(u64, Link)>,
 }
@@ -177,7 +177,7 @@ struct Replay {
     state: State<Places>,
     end: Link,
     batches: u64,
-    footer: (u64, u64),
+    records_of_tail: Vec<u64>,
     unechoed: Vec<(u64, Vec<Record>)>,
     unechoed_link: Option<(u64, Link)>,
     /// Where the last begun segment stops being whole, and why.
@@ -193,7 +193,7 @@ impl Replay {
             state: State::default(),
             end: Link::default(),
             batches: 0,
-            footer: (0, 0),
+            records_of_tail: Vec::new(),
             unechoed: Vec::new(),
             unechoed_link: None,
             stop: None,
@@ -219,7 +219,7 @@ impl Replay {
         let limit = next.map_or(u64::MAX, |next| next.end);
         let mut scanner = Scanner::new(segment, last)?;
         let (mut position, mut why) = (SEGMENT_START, String::new());
-        self.footer = (0, 0);
+        self.records_of_tail.clear();
         while position < limit && next.is_none_or(|next| self.end.sequence < next.sequence) {
             let (sequence, sums) = (self.end.sequence + 1, self.end.sums);
             let unchained = self.bugs.has(Bug::ChainUnchecked);
@@ -260,9 +260,8 @@ impl Replay {
             })?;
         }
         self.batches += 1;
-        self.footer = (self.footer.0 + records.len() as u64, self.footer.1 + 1);
-        self.end =
-            Link { segment: header.segment, salt: header.salt, end, sequence: header.sequence, sums };
+        self.records_of_tail.push(records.len() as u64);
+        self.end = Link { segment: header.segment, salt: header.salt, end, sequence: header.sequence, sums };
         self.note_echo(header.segment, header.sequence, records, supplement);
         Ok(end)
     }
@@ -285,12 +284,7 @@ impl Replay {
 }
 
 /// The verdict on what replay left behind.
-fn judge(
-    replay: Replay,
-    segments: BTreeMap<u64, Option<Segment>>,
-    begun: Begun,
-    slot: &Slot,
-) -> Result<Recovered> {
+fn judge(replay: Replay, segments: BTreeMap<u64, Option<Segment>>, begun: Begun, slot: &Slot) -> Result<Recovered> {
     let end = replay.end;
     if end.sequence < begun.watermark {
         let stop = replay.stop.unwrap_or_else(|| Torn {
@@ -304,7 +298,7 @@ fn judge(
     }
     let tail = if replay.torn_begin { begun.last - 1 } else { begun.last };
     let behind = begun.is_anything_behind(tail, end.end);
-    let at_end = (slot.watermark, slot.watermark_segment, slot.end) == (end.sequence, end.segment, end.end);
+    let at_end = (slot.watermark, slot.end_segment, slot.end) == (end.sequence, end.segment, end.end);
     let clean = slot.clean && at_end && !behind;
     let torn = replay.stop.filter(|_| behind);
     let mut chain = segments;
@@ -315,7 +309,7 @@ fn judge(
         prepared,
         report: RecoveryReport { clean, batches: replay.batches, last_batch: end.sequence, torn },
         end,
-        footer: replay.footer,
+        records_of_tail: replay.records_of_tail,
         unechoed: replay.unechoed,
         unechoed_link: replay.unechoed_link,
     })

@@ -115,31 +115,42 @@ impl<P: Payload> State<P> {
         Ok(())
     }
 
-    /// Applies all operations of a batch in order, each checked against those before it, or none of them.
-    pub(crate) fn apply_all(&mut self, operations: Vec<(u64, Operation<P>)>, groups_max: usize) -> Result<()> {
-        let mut draft: State<P> = State::default();
+    /// Checks the operations of a batch in order, each against those before it, and returns what they would make of the
+    /// groups they touch. Nothing is changed.
+    pub(crate) fn draft(
+        &self,
+        operations: impl Iterator<Item = (u64, Operation<P>)>,
+        groups_max: usize,
+    ) -> Result<Draft<P>> {
+        let mut draft = HashMap::new();
         for (group, operation) in operations {
-            if let (false, Some(log)) = (draft.groups.contains_key(&group), self.groups.get(&group)) {
-                draft.groups.insert(group, log.clone());
-            }
-            let log = draft.groups.entry(group).or_default();
+            let log = draft.entry(group).or_insert_with(|| self.groups.get(&group).cloned().unwrap_or_default());
             log.check(group, &operation)?;
             log.apply(operation);
         }
-        let new = draft.groups.iter().filter(|(group, log)| !log.is_empty() && !self.groups.contains_key(group)).count();
-        if new > 0 && self.groups.len() + new > groups_max {
-            let size = (self.groups.len() + new) as u64;
-            return Err(Error::TooLarge { what: "number of groups (groups_max)", size, limit: groups_max as u64 });
+        let is_new = |(group, log): &(&u64, &Group<P>)| !log.is_empty() && !self.groups.contains_key(group);
+        let size = self.groups.len() + draft.iter().filter(is_new).count();
+        if size > groups_max.max(self.groups.len()) {
+            let what = "number of groups (groups_max)";
+            return Err(Error::TooLarge { what, size: size as u64, limit: groups_max as u64 });
         }
-        for (group, log) in draft.groups {
+        Ok(Draft(draft))
+    }
+
+    /// Makes a draft true.
+    pub(crate) fn adopt(&mut self, draft: Draft<P>) {
+        for (group, log) in draft.0 {
             match log.is_empty() {
                 true => self.groups.remove(&group),
                 false => self.groups.insert(group, log),
             };
         }
-        Ok(())
     }
 }
+
+/// The groups that a batch touches, as they will be after it.
+#[derive(Debug)]
+pub(crate) struct Draft<P>(HashMap<u64, Group<P>>);
 
 /// A copy that keeps presence, terms and small state: what a write is checked against.
 impl<P: Payload> From<&State<P>> for State<()> {

@@ -27,8 +27,8 @@ use crate::format::supplement::{Link, SUPPLEMENT_BYTES_FIXED, Supplement};
 use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, round_up};
 use crate::planted::{Bug, Bugs};
 use echo::Interval;
-pub(crate) use room::Need;
 use room::Room;
+pub(crate) use room::{Need, footer_share};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -278,9 +278,9 @@ impl Commit {
         self.prepared.split_off(at.min(self.prepared.len())).into()
     }
 
-    /// The capacity of the newest segment, prepared or active.
-    pub(crate) fn newest_capacity(&self) -> Option<u64> {
-        self.prepared.back().or(self.tail.as_ref().map(|tail| &tail.header)).map(|header| header.capacity)
+    /// Is there a segment that is being written, as opposed to one that the next batch will begin?
+    pub(crate) fn has_active(&self) -> bool {
+        self.tail.is_some()
     }
 
     // -- sequencing
@@ -437,9 +437,14 @@ impl Commit {
         front.extend_from_slice(&supplement_bytes);
         let stamped = Stamped { offset: tail.position, front, sealed };
         let end = stamped.end();
-        self.interval.add(sequence, &stamped.sealed.records, end - tail.position, link.map(|link| (header.segment, link)));
+        self.interval.add(
+            sequence,
+            &stamped.sealed.records,
+            end - tail.position,
+            link.map(|link| (header.segment, link)),
+        );
         tail.position = end;
-        tail.footer_bytes += Room::footer_share(&stamped.sealed.need());
+        tail.footer_bytes += footer_share(stamped.sealed.records.len() as u64);
         self.link = Link { segment: header.segment, salt: header.salt, end, sequence, sums };
         stamped
     }

@@ -6,7 +6,9 @@
 //! granted is never short of what `place` needs: the real position is never beyond the assumed one.
 #![forbid(unsafe_code)]
 
-use super::{BATCH_ALIGN_BYTES, BLOCK_BYTES, HEADER_BYTES, RECORD_BYTES, SEGMENT_START, SUPPLEMENT_BYTES_FIXED, round_up};
+use super::{
+    BATCH_ALIGN_BYTES, BLOCK_BYTES, HEADER_BYTES, RECORD_BYTES, SEGMENT_START, SUPPLEMENT_BYTES_FIXED, round_up,
+};
 
 const SUPPLEMENT: u64 = SUPPLEMENT_BYTES_FIXED as u64;
 const RECORD: u64 = RECORD_BYTES as u64;
@@ -65,12 +67,8 @@ impl Room {
         round_up(room.position + room.echo_bytes + room.footer_bytes + CLOSING_BYTES, BLOCK_BYTES)
     }
 
-    pub(super) fn footer_share(need: &Need) -> u64 {
-        need.records * RECORD + FOOTER_BATCH_BYTES
-    }
-
     fn advance(&mut self, position: u64, need: &Need) -> bool {
-        let footer_bytes = self.footer_bytes + Room::footer_share(need);
+        let footer_bytes = self.footer_bytes + footer_share(need.records);
         let echo_bytes = self.echo_bytes + need.records * RECORD;
         let fits = position + echo_bytes + footer_bytes + CLOSING_BYTES <= self.capacity;
         if fits {
@@ -78,4 +76,9 @@ impl Room {
         }
         fits
     }
+}
+
+/// What a segment's footer takes for a batch with so many records.
+pub(crate) fn footer_share(records: u64) -> u64 {
+    records * RECORD + FOOTER_BATCH_BYTES
 }

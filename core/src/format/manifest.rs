@@ -22,23 +22,37 @@ pub(crate) struct Slot {
     pub(crate) first_live: u64,
     /// Every segment from the first live to this one must exist.
     pub(crate) highest_created: u64,
-    /// Every batch up to this sequence number is durable,
+    /// Every batch up to this sequence number is durable.
     pub(crate) watermark: u64,
-    /// and it lies in this segment; zero when no batch was ever durable.
-    pub(crate) watermark_segment: u64,
+    /// Where the last batch ended when the clean mark was set last: the segment's number,
+    pub(crate) end_segment: u64,
+    /// and the offset in it, in bytes. Both zero before.
+    pub(crate) end: u64,
     /// The store was closed with everything durable, and nothing was written since.
     pub(crate) clean: bool,
-    /// Where the last batch ends when `clean` was set last: an offset in `watermark_segment`.
-    pub(crate) end: u64,
 }
 
 impl Slot {
+    /// What the manifest of a new store says.
+    pub(crate) fn new(store: [u8; 16]) -> Slot {
+        Slot {
+            store,
+            version: 0,
+            first_live: 1,
+            highest_created: 0,
+            watermark: 0,
+            end_segment: 0,
+            end: 0,
+            clean: false,
+        }
+    }
+
     /// One block: the slot, then zeros.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(BLOCK_BYTES as usize);
         writer.bytes(MAGIC).u32(0).u32(FORMAT_VERSION).u64(0);
         writer.bytes(&self.store).u64(self.version).u64(self.first_live).u64(self.highest_created);
-        writer.u64(self.watermark).u64(self.watermark_segment).u64(self.end);
+        writer.u64(self.watermark).u64(self.end_segment).u64(self.end);
         writer.u32(if self.clean { CLEAN } else { 0 }).zeros(36);
         let crc = crc32fast::hash(&writer.bytes[CRC_AT + 4..]);
         writer.patch_u32(CRC_AT, crc);
@@ -69,7 +83,7 @@ impl Slot {
             first_live: reader.u64()?,
             highest_created: reader.u64()?,
             watermark: reader.u64()?,
-            watermark_segment: reader.u64()?,
+            end_segment: reader.u64()?,
             end: reader.u64()?,
             clean: match reader.u32()? {
                 0 => false,

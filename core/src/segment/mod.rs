@@ -1,8 +1,8 @@
 //! A segment: one preallocated file of batches, with a header of its own.
 //!
-//! Preparing a segment, in order: (1) the file is created, (2) every byte is written once, (3) both header copies are
-//! written with a fresh salt, (4) the file is flushed, (5) the directory is flushed. Only then may the manifest count it,
-//! and only then may a batch be written to it.
+//! Preparing a segment, in order: (1) a file is created under a name of its own, (2) every byte is written once, (3) both
+//! header copies are written with a fresh salt, (4) the file is flushed, (5) it gets its name, (6) the directory is
+//! flushed. Only then may the manifest count it, and only then may a batch be written to it.
 #![forbid(unsafe_code)]
 
 pub(crate) mod manifest;
@@ -13,7 +13,11 @@ use crate::error::{Error, Result};
 use crate::format::segment::{SEGMENT_START, SegmentHeader, segment_name};
 use crate::format::{BLOCK_BYTES, Bad};
 use crate::io::{Access, Directory, File};
+use std::io::ErrorKind;
 use std::sync::Arc;
+
+/// The name of a segment that is being made.
+pub(crate) const NEW_SEGMENT_NAME: &str = "segment.new";
 
 /// One open segment file whose header was valid.
 #[derive(Debug, Clone)]
@@ -23,14 +27,24 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Creates the file of a segment under a name that is free, up to and including the flush of the file; the caller
-    /// flushes the directory.
-    pub(crate) fn create(directory: &dyn Directory, header: SegmentHeader) -> Result<Segment> {
+    /// Makes the file of a segment, in the steps above. It replaces a file of the same name, which is in doubt or was
+    /// never finished; its name therefore always leads to one of the two.
+    pub(crate) fn create(directory: &dyn Directory, header: SegmentHeader, sync_directory: bool) -> Result<Segment> {
         let name = segment_name(header.number);
-        let file = directory.create(&name).map_err(|error| Error::io("create", &name, error))?;
+        match directory.remove(NEW_SEGMENT_NAME) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", NEW_SEGMENT_NAME, error));
+            }
+            _ => {}
+        }
+        let file = directory.create(NEW_SEGMENT_NAME).map_err(|error| Error::io("create", &name, error))?;
         let segment = Segment { header, file };
         segment.file.prewrite(header.capacity).map_err(|error| Error::io("allocate", &name, error))?;
         segment.write_header()?;
+        directory.rename(NEW_SEGMENT_NAME, &name).map_err(|error| Error::io("name", &name, error))?;
+        if sync_directory {
+            directory.sync().map_err(|error| Error::io("flush the directory for", &name, error))?;
+        }
         Ok(segment)
     }
 
@@ -99,7 +113,7 @@ fn read_header(file: &dyn File, name: &str, offset: u64) -> Result<Result<Segmen
     let mut block = vec![0; BLOCK_BYTES as usize];
     match file.read_durable_exact_at(offset, &mut block) {
         Ok(()) => Ok(SegmentHeader::decode(&block)),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
             Ok(Err(Bad::Damaged("the file is too short for a segment header".into())))
         }
         Err(error) => Err(Error::io("read", name, error)),

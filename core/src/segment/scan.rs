@@ -5,9 +5,7 @@
 
 use super::Segment;
 use crate::error::{Error, Result};
-use crate::format::batch::{
-    Content, HEADER_BYTES, Header, MAGIC, decode_bodies, decode_front, decode_supplement,
-};
+use crate::format::batch::{Content, HEADER_BYTES, Header, MAGIC, decode_bodies, decode_front, decode_supplement};
 use crate::format::body::stamp_of;
 use crate::format::directory::{RECORD_BYTES, Record};
 use crate::format::fields::u32_at;

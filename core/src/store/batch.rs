@@ -180,8 +180,7 @@ impl LogBatch {
         encode_hard_state(&mut self.batch.bodies, &state);
         let body = &self.batch.bodies.bytes[at..];
         let (body_bytes, sum) = (body.len() as u64, crc32fast::hash(body));
-        let record =
-            Record { group: self.group, first: 0, term: 0, body_bytes, count: 0, sum, kind: Kind::HardState };
+        let record = Record { group: self.group, first: 0, term: 0, body_bytes, count: 0, sum, kind: Kind::HardState };
         self.batch.add(record, Content::HardState(state));
         self
     }

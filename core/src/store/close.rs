@@ -67,7 +67,7 @@ impl Shared {
             *core.commit.end()
         };
         maintenance.manifest.write(|slot| {
-            (slot.watermark, slot.watermark_segment, slot.end) = (end.sequence, end.segment, end.end);
+            (slot.watermark, slot.end_segment, slot.end) = (end.sequence, end.segment, end.end);
             slot.clean = true;
         })?;
         maintenance.ready = false;

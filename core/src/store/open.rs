@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::shared::{Core, Maintenance, Opening, Readable, Shared};
-use crate::commit::{Commit, Start};
+use crate::commit::{Commit, Start, footer_share};
 use crate::error::{Error, Result};
 use crate::format::manifest::{MANIFEST_NAME, Slot};
 use crate::format::{BLOCK_BYTES, round_up};
@@ -14,6 +14,7 @@ use crate::registry::{Registry, lock};
 use crate::segment::NEW_SEGMENT_NAME;
 use crate::segment::manifest::{Found, Manifest};
 use crate::state::State;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
@@ -80,30 +81,26 @@ impl Shared {
         let recovered = recover(&*directory, &manifest, options.bugs)?;
         if !recovered.report.clean && recovered.end.sequence > manifest.slot.watermark {
             // The tail was flushed and read back: it is durable now, and no later opening may call it torn.
-            manifest.write(|slot| {
-                slot.clean = false;
-                (slot.watermark, slot.watermark_segment) = (recovered.end.sequence, recovered.end.segment);
-            })?;
+            manifest.write(|slot| (slot.clean, slot.watermark) = (false, recovered.end.sequence))?;
         }
-        Ok(Shared::assemble(options, path, directory, lock, manifest, recovered))
+        Ok(Shared::assemble(options, directory, lock, manifest, recovered))
     }
 
     fn assemble(
         options: &Options,
-        path: &Path,
         directory: Arc<dyn Directory>,
         lock: Box<dyn LockGuard>,
         manifest: Manifest,
         recovered: Recovered,
     ) -> Shared {
-        let Recovered { state, chain, mut prepared, report, end, footer_bytes, unechoed, unechoed_link } = recovered;
+        let Recovered { state, chain, mut prepared, report, end, records_of_tail, unechoed, unechoed_link } = recovered;
         let highest = manifest.slot.highest_created;
         let newest = prepared.values().flatten().next_back().or(chain.last());
         let first = SEGMENT_BYTES_FIRST.min(round_up(options.segment_bytes, BLOCK_BYTES));
         let newest_capacity = newest.map_or(first, |segment| segment.header.capacity);
         let active = chain.last().filter(|_| report.clean).map(|segment| segment.header);
-        let mut segments: std::collections::HashMap<_, _> =
-            chain.into_iter().map(|segment| (segment.header.number, segment)).collect();
+        let footer_bytes = records_of_tail.iter().map(|records| footer_share(*records)).sum();
+        let mut segments: HashMap<_, _> = chain.into_iter().map(|segment| (segment.header.number, segment)).collect();
         let mut commit = Commit::new(
             Start { sequence: end.sequence, link: end, active, footer_bytes, unechoed, unechoed_link },
             options.bugs,
@@ -121,7 +118,6 @@ impl Shared {
         }
         Shared {
             options: options.clone(),
-            path: path.into(),
             store: manifest.slot.store,
             directory,
             report,

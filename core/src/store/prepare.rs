@@ -42,9 +42,9 @@ impl Shared {
             }
             let taken = core.commit.take_prepared(at);
             let readable = self.read();
-            maintenance.unused.extend(taken.iter().map(|header| {
-                (header.number, readable.segments.get(&header.number).cloned())
-            }));
+            maintenance
+                .unused
+                .extend(taken.iter().map(|header| (header.number, readable.segments.get(&header.number).cloned())));
             core.commit.has_active()
         };
         let number = match maintenance.unused.first_key_value() {
@@ -76,10 +76,10 @@ impl Shared {
         };
         maintenance.unused.insert(number, Some(segment.clone()));
         if number > maintenance.manifest.slot.highest_created {
-            let durable = self.durable_end();
+            let watermark = self.core().commit.durable();
             maintenance.manifest.write(|slot| {
                 slot.highest_created = number;
-                (slot.watermark, slot.watermark_segment) = durable;
+                slot.watermark = slot.watermark.max(watermark);
             })?;
         }
         maintenance.unused.remove(&number);

@@ -16,7 +16,6 @@ use crate::segment::Segment;
 use crate::segment::manifest::Manifest;
 use crate::state::State;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
@@ -25,7 +24,6 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) options: Options,
-    pub(super) path: PathBuf,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) store: [u8; 16],
     pub(super) report: RecoveryReport,

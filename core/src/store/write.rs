@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::options::{Durability, Position};
 use crate::planted::Bug;
 use crate::replay::{operations, with_places, without_places};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
 impl Shared {
     /// Writes a batch and returns when it is as durable as was asked. Blocks on the disk.
@@ -38,8 +38,7 @@ impl Shared {
         core.check_writable()?;
         let accepted = core.commit.accepted();
         core.commit.want(accepted);
-        self.drive(core, |core| core.commit.durable() >= accepted)?;
-        Ok(Position(accepted))
+        self.drive(core, |core| core.commit.durable() >= accepted).map(|_| Position(accepted))
     }
 
     /// Checks a batch, makes room for it if need be, and sequences it. An error leaves no trace.
@@ -161,12 +160,5 @@ impl Drop for Driving<'_> {
         core.commit.fail(Error::Panic { detail: "a panic while the log was being written".into() });
         core.driving = false;
         self.0.changed.notify_all();
-    }
-}
-
-/// The failure that poisoned a store, for those who wait.
-impl From<Arc<Error>> for Error {
-    fn from(cause: Arc<Error>) -> Error {
-        Error::Poisoned { cause }
     }
 }

@@ -1,0 +1,50 @@
+//! What the fuzz targets call: the decoders, fed with any bytes.
+#![forbid(unsafe_code)]
+#![allow(missing_docs, reason = "for the fuzz targets only")]
+
+use crate::format::batch::{HEADER_BYTES, Header, decode_bodies, decode_front};
+use crate::format::body::stamp_of;
+use crate::format::directory::RECORD_BYTES;
+use crate::format::manifest::Slot;
+use crate::format::segment::SegmentHeader;
+
+/// Decodes `bytes` as everything that can stand on disk: once as they are, and once with the checksums of a batch made
+/// right, so that what lies behind them is reached.
+pub fn decode_batch(bytes: &[u8]) {
+    let _ = SegmentHeader::decode(bytes);
+    let _ = Slot::decode(bytes);
+    decode_whole(bytes);
+    let mut repaired = bytes.to_vec();
+    if repair(&mut repaired).is_some() {
+        decode_whole(&repaired);
+    }
+}
+
+fn decode_whole(bytes: &[u8]) {
+    let Ok(header) = Header::decode(bytes) else { return };
+    let (Some(size), front) = (header.batch_bytes(), header.front_bytes()) else { return };
+    let _ = header.check_place(&header.salt, header.segment, header.offset, bytes.len() as u64);
+    if size > bytes.len() as u64 {
+        return;
+    }
+    let (front, bodies) = bytes.split_at(front as usize);
+    if let Ok((records, _)) = decode_front(&header, front) {
+        let _ = decode_bodies(&records, &bodies[..header.body_bytes as usize], stamp_of(&header.salt));
+    }
+}
+
+/// Makes magic, directory crc, supplement crc and header crc right, in this order.
+fn repair(bytes: &mut [u8]) -> Option<()> {
+    bytes.get_mut(..4)?.copy_from_slice(b"dBat");
+    let count = u32::from_le_bytes(bytes.get(76..80)?.try_into().ok()?) as usize;
+    let directory = HEADER_BYTES..HEADER_BYTES.checked_add(count.checked_mul(RECORD_BYTES)?)?;
+    let supplement_bytes = u32::from_le_bytes(bytes.get(84..88)?.try_into().ok()?) as usize;
+    let supplement = directory.end..directory.end.checked_add(supplement_bytes)?;
+    let directory_crc = crc32fast::hash(bytes.get(directory)?);
+    let supplement_crc = crc32fast::hash(bytes.get(supplement)?);
+    bytes[72..76].copy_from_slice(&directory_crc.to_le_bytes());
+    bytes[80..84].copy_from_slice(&supplement_crc.to_le_bytes());
+    let header_crc = crc32fast::hash(bytes.get(8..HEADER_BYTES)?);
+    bytes[4..8].copy_from_slice(&header_crc.to_le_bytes());
+    Some(())
+}
