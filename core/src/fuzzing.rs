@@ -7,6 +7,7 @@ use crate::format::body::stamp_of;
 use crate::format::directory::RECORD_BYTES;
 use crate::format::manifest::Slot;
 use crate::format::segment::SegmentHeader;
+use crate::number::size;
 
 /// Decodes `bytes` as everything that can stand on disk: once as they are, and once with the checksums of a batch made
 /// right, so that what lies behind them is reached.
@@ -22,14 +23,14 @@ pub fn decode_batch(bytes: &[u8]) {
 
 fn decode_whole(bytes: &[u8]) {
     let Ok(header) = Header::decode(bytes) else { return };
-    let (Some(size), front) = (header.batch_bytes(), header.front_bytes()) else { return };
+    let (Some(whole), front) = (header.batch_bytes(), header.front_bytes()) else { return };
     let _ = header.check_place(&header.salt, header.segment, header.offset, bytes.len() as u64);
-    if size > bytes.len() as u64 {
+    if whole > bytes.len() as u64 {
         return;
     }
-    let (front, bodies) = bytes.split_at(front as usize);
+    let (front, bodies) = bytes.split_at(size(front));
     if let Ok((records, _)) = decode_front(&header, front) {
-        let _ = decode_bodies(&records, &bodies[..header.body_bytes as usize], stamp_of(&header.salt));
+        let _ = decode_bodies(&records, &bodies[..size(header.body_bytes)], stamp_of(&header.salt));
     }
 }
 

@@ -42,6 +42,7 @@ pub mod fuzzing;
 mod index;
 pub mod io;
 mod log;
+mod number;
 mod options;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;

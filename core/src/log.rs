@@ -4,6 +4,7 @@
 use crate::entry::{Entry, EntryId, HardState};
 use crate::error::{Error, Result};
 use crate::format::batch::Spot;
+use crate::number::size;
 use crate::options::{Durability, Options, Position};
 use crate::replay::Places;
 use crate::segment::Segment;
@@ -286,10 +287,10 @@ impl Page {
 
     /// Reads a span to the end of the buffer and checks every entry in it.
     fn read_span(&mut self, group: u64, span: &Span) -> Result<()> {
-        let (start, bytes) = (self.buffer.len(), (span.end() - span.offset()) as usize);
+        let (start, bytes) = (self.buffer.len(), size(span.end() - span.offset()));
         span.segment.read_span(span.offset(), bytes, &mut self.buffer)?;
         for Wanted { index, term, spot } in &span.wanted {
-            let at = start + (u64::from(spot.offset) - span.offset()) as usize;
+            let at = start + size(u64::from(spot.offset) - span.offset());
             let stored = &self.buffer[at..at + spot.bytes as usize];
             let entry = span.segment.verify(stored, *spot, (group, *index, *term))?.entry;
             let data = at + spot.bytes as usize - entry.data.len()..at + spot.bytes as usize;
@@ -338,7 +339,7 @@ fn spans(group: u64, log: &Group<Places>, readable: &Readable, range: Range<u64>
             break;
         }
         let (run, place) = log.runs.find(index).ok_or_else(|| log.absent(group, index))?;
-        let (number, spot) = (run.payload.segment, run.payload.spots[place as usize]);
+        let (number, spot) = (run.payload.segment, run.payload.spots[size(place)]);
         bytes = bytes.saturating_add(u64::from(spot.bytes) - crate::format::body::ENTRY_HEADER_BYTES as u64);
         entries += 1;
         if entries > 1 && bytes > limit.bytes {

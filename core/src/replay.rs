@@ -5,6 +5,7 @@
 use crate::format::batch::{Content, Spot};
 use crate::format::directory::Record;
 use crate::index::Payload;
+use crate::number::{size, within_segment};
 use crate::state::Operation;
 
 /// Where entries of one segment lie: the payload of a reader's runs.
@@ -25,7 +26,7 @@ impl Payload for Places {
     }
 
     fn truncate(&mut self, count: u64) {
-        self.spots.truncate(count as usize);
+        self.spots.truncate(size(count));
     }
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn without_places(_: &[Spot]) {}
 /// Places in `segment`, for bodies that begin at `bodies_at`. A segment is smaller than 4 GiB.
 pub(crate) fn with_places(segment: u64, bodies_at: u64) -> impl Fn(&[Spot]) -> Places {
     move |spots| {
-        let at = |spot: &Spot| Spot { offset: spot.offset + bodies_at as u32, bytes: spot.bytes };
+        let at = |spot: &Spot| Spot { offset: spot.offset + within_segment(size(bodies_at)), bytes: spot.bytes };
         Places { segment, spots: spots.iter().map(at).collect() }
     }
 }

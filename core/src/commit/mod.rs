@@ -25,6 +25,7 @@ use crate::format::directory::{RECORD_BYTES, Record};
 use crate::format::segment::{SEGMENT_START, SegmentHeader};
 use crate::format::supplement::{Link, SUPPLEMENT_BYTES_FIXED, Supplement};
 use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, round_up};
+use crate::number::{size, within_segment};
 use crate::planted::{Bug, Bugs};
 use echo::Interval;
 use room::Room;
@@ -89,12 +90,12 @@ impl Write {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
         let last = self.batches.last().map_or(self.offset, |batch| batch.end());
         let end = if self.packed { last } else { round_up(last, BLOCK_BYTES) };
-        let size = (end - self.offset) as usize;
+        let length = size(end - self.offset);
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(size).map_err(|_| Error::NoMemory { bytes: size as u64 })?;
+        bytes.try_reserve_exact(length).map_err(|_| Error::NoMemory { bytes: length as u64 })?;
         let stamp = stamp_of(&self.segment.salt);
         for batch in &self.batches {
-            bytes.resize((batch.offset - self.offset) as usize, 0);
+            bytes.resize(size(batch.offset - self.offset), 0);
             bytes.extend_from_slice(&batch.front);
             let bodies_at = bytes.len();
             bytes.extend_from_slice(&batch.sealed.bodies);
@@ -104,7 +105,7 @@ impl Write {
                 }
             }
         }
-        bytes.resize(size, 0);
+        bytes.resize(length, 0);
         Ok(bytes)
     }
 }
@@ -425,9 +426,9 @@ impl Commit {
             chain: self.link.sums,
             body_bytes: sealed.bodies.len() as u64,
             directory_crc: sealed.directory_crc,
-            directory_count: sealed.records.len() as u32,
+            directory_count: within_segment(sealed.records.len()),
             supplement_crc: crc32fast::hash(&supplement_bytes),
-            supplement_bytes: supplement_bytes.len() as u32,
+            supplement_bytes: within_segment(supplement_bytes.len()),
             has_link: supplement.link.is_some(),
             has_echo: supplement.echo.is_some(),
         };

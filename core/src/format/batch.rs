@@ -10,6 +10,7 @@ use super::fields::{Reader, Writer, u32_at};
 use super::supplement::Supplement;
 use super::{BATCH_ALIGN_BYTES, Bad, Decoded, Salt, mismatch, round_up};
 use crate::entry::HardState;
+use crate::number::within_segment;
 
 pub(crate) const HEADER_BYTES: usize = 96;
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"dBat");
@@ -191,14 +192,14 @@ fn decode_entries(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> De
     let count = (record.count as usize).min(bytes.len() / body::ENTRY_HEADER_BYTES);
     let (mut spots, mut sum, mut at) = (Vec::with_capacity(count), crc32fast::Hasher::new(), 0);
     for index in (record.first..).take(record.count as usize) {
-        let StoredEntry { group, entry, crc, bytes: size } = body::decode_entry(&bytes[at..], stamp)?;
+        let StoredEntry { group, entry, crc, bytes: taken } = body::decode_entry(&bytes[at..], stamp)?;
         if (group, entry.index, entry.term) != (record.group, index, record.term) {
             let expected = (record.group, index, record.term);
             return Err(mismatch("the entry's group, index and term", expected, (group, entry.index, entry.term)));
         }
         sum.update(&crc.to_le_bytes());
-        spots.push(Spot { offset: (start + at) as u32, bytes: size as u32 });
-        at += size;
+        spots.push(Spot { offset: within_segment(start + at), bytes: within_segment(taken) });
+        at += taken;
     }
     if at != bytes.len() {
         return Err(Bad::Damaged(format!("{} bytes behind the last entry", bytes.len() - at)));

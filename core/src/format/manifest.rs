@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::fields::{Reader, Writer};
-use super::{BLOCK_BYTES, Bad, Decoded, FORMAT_VERSION, mismatch};
+use super::{BLOCK_SIZE, Bad, Decoded, FORMAT_VERSION, mismatch};
 
 /// The name of the manifest's file: two blocks, one slot in each.
 pub(crate) const MANIFEST_NAME: &str = "MANIFEST";
@@ -49,14 +49,14 @@ impl Slot {
 
     /// One block: the slot, then zeros.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(BLOCK_BYTES as usize);
+        let mut writer = Writer::with_capacity(BLOCK_SIZE);
         writer.bytes(MAGIC).u32(0).u32(FORMAT_VERSION).u64(0);
         writer.bytes(&self.store).u64(self.version).u64(self.first_live).u64(self.highest_created);
         writer.u64(self.watermark).u64(self.end_segment).u64(self.end);
         writer.u32(if self.clean { CLEAN } else { 0 }).zeros(36);
         let crc = crc32fast::hash(&writer.bytes[CRC_AT + 4..]);
         writer.patch_u32(CRC_AT, crc);
-        writer.zeros(BLOCK_BYTES as usize - SLOT_BYTES);
+        writer.zeros(BLOCK_SIZE - SLOT_BYTES);
         writer.bytes
     }
 

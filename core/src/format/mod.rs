@@ -5,6 +5,8 @@
 //! the structure's checksum.
 #![forbid(unsafe_code)]
 
+use crate::number::size;
+
 pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod directory;
@@ -15,6 +17,9 @@ pub(crate) mod supplement;
 
 /// The unit in which a disk write may be torn without hurting its neighbours: durable writes begin on a new one.
 pub(crate) const BLOCK_BYTES: u64 = 4096;
+
+/// The same as a size in memory.
+pub(crate) const BLOCK_SIZE: usize = size(BLOCK_BYTES);
 
 /// Batches begin at multiples of this inside a disk write.
 pub(crate) const BATCH_ALIGN_BYTES: u64 = 64;

@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::fields::{Reader, Writer};
-use super::{BLOCK_BYTES, Bad, Decoded, FORMAT_VERSION, Salt, mismatch};
+use super::{BLOCK_BYTES, BLOCK_SIZE, Bad, Decoded, FORMAT_VERSION, Salt, mismatch};
+use crate::number::within_segment;
 
 /// Where the first batch of a segment lies, in bytes: after the two header blocks.
 pub(crate) const SEGMENT_START: u64 = 2 * BLOCK_BYTES;
@@ -24,13 +25,13 @@ pub(crate) struct SegmentHeader {
 impl SegmentHeader {
     /// One header block: the header, then zeros.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(BLOCK_BYTES as usize);
+        let mut writer = Writer::with_capacity(BLOCK_SIZE);
         writer.bytes(MAGIC).u32(0).u32(FORMAT_VERSION).u64(0);
         writer.bytes(&self.store).u64(self.number).bytes(&self.salt).u64(self.capacity);
-        writer.u32(BLOCK_BYTES as u32).zeros(20);
+        writer.u32(within_segment(BLOCK_SIZE)).zeros(20);
         let crc = crc32fast::hash(&writer.bytes[CRC_AT + 4..]);
         writer.patch_u32(CRC_AT, crc);
-        writer.zeros(BLOCK_BYTES as usize - HEADER_BYTES);
+        writer.zeros(BLOCK_SIZE - HEADER_BYTES);
         writer.bytes
     }
 

@@ -5,6 +5,7 @@
 use super::directory::{RECORD_BYTES, Record, decode_records};
 use super::fields::{Reader, Writer};
 use super::{Bad, Decoded, Salt};
+use crate::number::within_segment;
 
 pub(crate) const LINK_BYTES: usize = 48;
 pub(crate) const ECHO_HEADER_BYTES: usize = 80;
@@ -64,7 +65,10 @@ impl Echo {
         let (segment, link) = self.link.unwrap_or_default();
         let records = self.records.as_deref().unwrap_or_default();
         writer.u64(self.from).u64(self.through);
-        writer.u32(records.len() as u32).u32(if self.records.is_some() { 0 } else { ECHO_MISSING }).u64(segment);
+        writer
+            .u32(within_segment(records.len()))
+            .u32(if self.records.is_some() { 0 } else { ECHO_MISSING })
+            .u64(segment);
         link.encode(writer);
         records.iter().for_each(|record| record.encode(writer));
     }

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::manifest::{MANIFEST_NAME, Slot};
-use crate::format::{BLOCK_BYTES, Bad};
+use crate::format::{BLOCK_BYTES, BLOCK_SIZE, Bad};
 use crate::io::{Access, Directory, File};
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Manifest {
 }
 
 fn read_slot(file: &dyn File, target: u64) -> Result<Result<Slot, Bad>> {
-    let mut block = vec![0; BLOCK_BYTES as usize];
+    let mut block = vec![0; BLOCK_SIZE];
     match file.read_durable_exact_at(target * BLOCK_BYTES, &mut block) {
         Ok(()) => Ok(Slot::decode(&block)),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {

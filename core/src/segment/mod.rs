@@ -11,7 +11,7 @@ pub(crate) mod scan;
 
 use crate::error::{Error, Result};
 use crate::format::segment::{SEGMENT_START, SegmentHeader, segment_name};
-use crate::format::{BLOCK_BYTES, Bad};
+use crate::format::{BLOCK_BYTES, BLOCK_SIZE, Bad, Salt};
 use crate::io::{Access, Directory, File};
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl Segment {
     /// Gives an unused segment a fresh salt and, if it is too small, a larger file; flushed when this returns. After an
     /// error the file's header is in doubt and the file is to be thrown away, unless it could not grow, which leaves it as
     /// it was.
-    pub(crate) fn renew(&mut self, salt: crate::format::Salt, capacity: u64) -> Result<(), Renewal> {
+    pub(crate) fn renew(&mut self, salt: Salt, capacity: u64) -> Result<(), Renewal> {
         let header = SegmentHeader { salt, capacity: capacity.max(self.header.capacity), ..self.header };
         if header.capacity > self.header.capacity {
             let grown = self.file.prewrite(header.capacity);
@@ -110,7 +110,7 @@ pub(crate) enum Renewal {
 
 /// One header copy, past the page cache. A file too short to have one is damaged, not an error.
 fn read_header(file: &dyn File, name: &str, offset: u64) -> Result<Result<SegmentHeader, Bad>> {
-    let mut block = vec![0; BLOCK_BYTES as usize];
+    let mut block = vec![0; BLOCK_SIZE];
     match file.read_durable_exact_at(offset, &mut block) {
         Ok(()) => Ok(SegmentHeader::decode(&block)),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {

@@ -11,6 +11,7 @@ use crate::format::directory::{RECORD_BYTES, Record};
 use crate::format::fields::u32_at;
 use crate::format::supplement::Supplement;
 use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, Bad, Decoded, round_up};
+use crate::number::size;
 
 const WINDOW_BYTES: usize = 256 << 10;
 
@@ -49,8 +50,8 @@ pub(crate) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// `durable` reads past the page cache.
     pub(crate) fn new(segment: &'a Segment, durable: bool) -> Result<Self> {
-        let size = segment.file.len().map_err(|error| Error::io("read the size of", segment.name(), error))?;
-        let size = size.min(segment.header.capacity);
+        let bytes = segment.file.len().map_err(|error| Error::io("read the size of", segment.name(), error))?;
+        let size = bytes.min(segment.header.capacity);
         Ok(Scanner { segment, durable, size, window: Vec::new(), window_at: 0 })
     }
 
@@ -96,7 +97,7 @@ impl<'a> Scanner<'a> {
         let Some(bytes) = self.bytes(offset, front_bytes + body_bytes)? else {
             return Ok(Err(Bad::Damaged("the file ends inside the batch".into())));
         };
-        let (front, bodies) = bytes.split_at(front_bytes as usize);
+        let (front, bodies) = bytes.split_at(size(front_bytes));
         let decoded = decode_front(&header, front).and_then(|(records, supplement)| {
             let contents = decode_bodies(&records, bodies, stamp)?;
             Ok((records, supplement, contents))
@@ -115,14 +116,14 @@ impl<'a> Scanner<'a> {
 
     fn header_at(&mut self, offset: u64) -> Result<Decoded<Header>> {
         let (salt, number) = (self.segment.header.salt, self.segment.header.number);
-        let size = self.size;
+        let capacity = self.size;
         let Some(bytes) = self.bytes(offset, HEADER_BYTES as u64)? else {
             return Ok(Err(no_header()));
         };
         if u32_at(bytes, 0) != MAGIC {
             return Ok(Err(no_header()));
         }
-        let place = |header: Header| header.check_place(&salt, number, offset, size).map(|()| header);
+        let place = |header: Header| header.check_place(&salt, number, offset, capacity).map(|()| header);
         Ok(Header::decode(bytes).and_then(place))
     }
 
@@ -141,10 +142,10 @@ impl<'a> Scanner<'a> {
         }
         let window_end = self.window_at + self.window.len() as u64;
         if offset < self.window_at || offset + count > window_end {
-            self.move_window(offset, (count as usize).max(WINDOW_BYTES).min((self.size - offset) as usize))?;
+            self.move_window(offset, size(count).max(WINDOW_BYTES).min(size(self.size - offset)))?;
         }
-        let start = (offset - self.window_at) as usize;
-        Ok(Some(&self.window[start..start + count as usize]))
+        let start = size(offset - self.window_at);
+        Ok(Some(&self.window[start..start + size(count)]))
     }
 
     fn move_window(&mut self, offset: u64, bytes: usize) -> Result<()> {

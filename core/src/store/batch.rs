@@ -6,12 +6,13 @@ use crate::entry::{Entry, HardState};
 use crate::error::{Error, Result};
 use crate::format::batch::{Content, Spot};
 use crate::format::body::{ENTRY_HEADER_BYTES, encode_entry, encode_hard_state};
-use crate::format::directory::{Kind, Record};
+use crate::format::directory::{Kind, RECORD_BYTES, Record};
 use crate::format::fields::Writer;
+use crate::number::within_segment;
 use crate::options::{DATA_BYTES_CEILING, Options};
 
-/// Encoded bodies of one batch; below the 4 GiB that a position in a segment can name.
-const BODIES_BYTES_CEILING: usize = 3 << 30;
+/// The encoding of one batch, in bytes; below the 4 GiB that a position in a segment can name.
+const ENCODED_BYTES_CEILING: u64 = 3 << 30;
 
 /// Several operations, over one or many groups, that become durable together or not at all.
 ///
@@ -62,6 +63,7 @@ impl Batch {
         if let Some(error) = self.error {
             return Err(error);
         }
+        self.check_encoded(0)?;
         for (what, size, limit) in [
             ("entry data in bytes (entry_bytes_max)", self.entry_bytes, options.entry_bytes_max),
             ("batch data in bytes (batch_bytes_max)", self.data_bytes, options.batch_bytes_max),
@@ -81,6 +83,18 @@ impl Batch {
         })
     }
 
+    /// Refuses an encoding that no segment could hold, with so many more bytes in its bodies.
+    fn check_encoded(&self, more: usize) -> Result<()> {
+        let encoded = self.bodies.bytes.len().saturating_add(more).saturating_add(self.records.len() * RECORD_BYTES);
+        match encoded as u64 {
+            size if size > ENCODED_BYTES_CEILING => {
+                let what = "encoded batch in bytes (an entry takes 40 beside its data)";
+                Err(Error::TooLarge { what, size, limit: ENCODED_BYTES_CEILING })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn add(&mut self, record: Record, content: Content) {
         self.records.push(record);
         self.contents.push(content);
@@ -94,16 +108,16 @@ impl Batch {
             let mut spots = Vec::with_capacity(run.len());
             for entry in run {
                 let (at, length) = (self.bodies.bytes.len(), entry.data.as_ref().len());
-                let crc = encode_entry(&mut self.bodies, group, &entry.borrowed(), length as u32);
+                let crc = encode_entry(&mut self.bodies, group, &entry.borrowed(), within_segment(length));
                 sum.update(&crc.to_le_bytes());
-                spots.push(Spot { offset: at as u32, bytes: (self.bodies.bytes.len() - at) as u32 });
+                spots.push(Spot { offset: within_segment(at), bytes: within_segment(self.bodies.bytes.len() - at) });
             }
             let record = Record {
                 group,
                 first: run[0].index,
                 term: run[0].term,
                 body_bytes: (self.bodies.bytes.len() - body_at) as u64,
-                count: run.len() as u32,
+                count: within_segment(run.len()),
                 sum: sum.finalize(),
                 kind: Kind::Append,
             };
@@ -133,11 +147,7 @@ impl Batch {
             self.data_bytes += size;
             bytes = bytes.saturating_add(ENTRY_HEADER_BYTES + data.as_ref().len());
         }
-        let size = self.bodies.bytes.len().saturating_add(bytes);
-        if size > BODIES_BYTES_CEILING {
-            let what = "encoded batch in bytes (entries take 40 bytes each beside their data)";
-            return Err(Error::TooLarge { what, size: size as u64, limit: BODIES_BYTES_CEILING as u64 });
-        }
+        self.check_encoded(bytes)?;
         self.bodies.bytes.try_reserve(bytes).map_err(|_| Error::NoMemory { bytes: bytes as u64 })
     }
 }
