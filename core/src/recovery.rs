@@ -67,8 +67,8 @@ pub(crate) struct Recovered {
     pub(crate) report: RecoveryReport,
     /// Where the log ends: the link that the next segment will carry.
     pub(crate) end: Link,
-    /// How many records each batch of the last segment has: what its footer will have to hold.
-    pub(crate) records_of_tail: Vec<u64>,
+    /// Records and bytes of each batch in the last segment: what its footer will have to tell.
+    pub(crate) tail_batches: Vec<(u64, u64)>,
     pub(crate) unechoed: Vec<(u64, Vec<Record>)>,
     pub(crate) unechoed_link: Option<(u64, Link)>,
 }
@@ -177,7 +177,7 @@ struct Replay {
     state: State<Places>,
     end: Link,
     batches: u64,
-    records_of_tail: Vec<u64>,
+    tail_batches: Vec<(u64, u64)>,
     unechoed: Vec<(u64, Vec<Record>)>,
     unechoed_link: Option<(u64, Link)>,
     /// Where the last begun segment stops being whole, and why.
@@ -193,7 +193,7 @@ impl Replay {
             state: State::default(),
             end: Link::default(),
             batches: 0,
-            records_of_tail: Vec::new(),
+            tail_batches: Vec::new(),
             unechoed: Vec::new(),
             unechoed_link: None,
             stop: None,
@@ -219,7 +219,7 @@ impl Replay {
         let limit = next.map_or(u64::MAX, |next| next.end);
         let mut scanner = Scanner::new(segment, last)?;
         let (mut position, mut why) = (SEGMENT_START, String::new());
-        self.records_of_tail.clear();
+        self.tail_batches.clear();
         while position < limit && next.is_none_or(|next| self.end.sequence < next.sequence) {
             let (sequence, sums) = (self.end.sequence + 1, self.end.sums);
             let unchained = self.bugs.has(Bug::ChainUnchecked);
@@ -260,7 +260,7 @@ impl Replay {
             })?;
         }
         self.batches += 1;
-        self.records_of_tail.push(records.len() as u64);
+        self.tail_batches.push((records.len() as u64, end - header.offset));
         self.end = Link { segment: header.segment, salt: header.salt, end, sequence: header.sequence, sums };
         self.note_echo(header.segment, header.sequence, records, supplement);
         Ok(end)
@@ -309,7 +309,7 @@ fn judge(replay: Replay, segments: BTreeMap<u64, Option<Segment>>, begun: Begun,
         prepared,
         report: RecoveryReport { clean, batches: replay.batches, last_batch: end.sequence, torn },
         end,
-        records_of_tail: replay.records_of_tail,
+        tail_batches: replay.tail_batches,
         unechoed: replay.unechoed,
         unechoed_link: replay.unechoed_link,
     })

@@ -445,7 +445,7 @@ impl Commit {
             link.map(|link| (header.segment, link)),
         );
         tail.position = end;
-        tail.footer_bytes += footer_share(stamped.sealed.records.len() as u64);
+        tail.footer_bytes += footer_share(stamped.sealed.records.len() as u64, end - stamped.offset);
         self.link = Link { segment: header.segment, salt: header.salt, end, sequence, sums };
         stamped
     }

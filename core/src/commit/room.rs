@@ -13,8 +13,9 @@ use super::{
 const SUPPLEMENT: u64 = SUPPLEMENT_BYTES_FIXED as u64;
 const RECORD: u64 = RECORD_BYTES as u64;
 
-/// A footer's share for one batch beside its records, and its fixed part, in bytes.
+/// A footer's entry for one batch, or for one position inside a large one; how often those come; and its fixed part.
 const FOOTER_BATCH_BYTES: u64 = 16;
+const FOOTER_POSITION_EVERY_BYTES: u64 = 64 << 10;
 const FOOTER_FIXED_BYTES: u64 = 256;
 
 /// The closing batch without its echo, and the footer without its records, each on a new block, rounding included.
@@ -68,7 +69,7 @@ impl Room {
     }
 
     fn advance(&mut self, position: u64, need: &Need) -> bool {
-        let footer_bytes = self.footer_bytes + footer_share(need.records);
+        let footer_bytes = self.footer_bytes + footer_share(need.records, need.bytes);
         let echo_bytes = self.echo_bytes + need.records * RECORD;
         let fits = position + echo_bytes + footer_bytes + CLOSING_BYTES <= self.capacity;
         if fits {
@@ -78,7 +79,7 @@ impl Room {
     }
 }
 
-/// What a segment's footer takes for a batch with so many records.
-pub(crate) fn footer_share(records: u64) -> u64 {
-    records * RECORD + FOOTER_BATCH_BYTES
+/// What a segment's footer takes for a batch with so many records and bytes.
+pub(crate) fn footer_share(records: u64, bytes: u64) -> u64 {
+    records * RECORD + FOOTER_BATCH_BYTES + bytes.div_ceil(FOOTER_POSITION_EVERY_BYTES) * FOOTER_BATCH_BYTES
 }

@@ -47,6 +47,9 @@ impl Shared {
     /// Flushes, writes the closing batch, flushes again and sets the clean mark.
     fn end(&self) -> Result<()> {
         self.sync()?;
+        if !lock(&self.maintenance).ready {
+            return Ok(()); // Nothing was written, so the store is as it was found.
+        }
         let mut core = self.core();
         if let Some(sequence) = core.commit.accept_closing() {
             core = self.drive(core, |core| core.commit.durable() >= sequence)?;

@@ -93,13 +93,15 @@ impl Shared {
         manifest: Manifest,
         recovered: Recovered,
     ) -> Shared {
-        let Recovered { state, chain, mut prepared, report, end, records_of_tail, unechoed, unechoed_link } = recovered;
+        let Recovered { state, chain, mut prepared, report, end, tail_batches, unechoed, unechoed_link } = recovered;
         let highest = manifest.slot.highest_created;
+        let last = chain.last().map_or(0, |segment| segment.header.number);
+        let newest_number = prepared.last_key_value().map_or(last, |(number, _)| *number).max(highest);
         let newest = prepared.values().flatten().next_back().or(chain.last());
         let first = SEGMENT_BYTES_FIRST.min(round_up(options.segment_bytes, BLOCK_BYTES));
         let newest_capacity = newest.map_or(first, |segment| segment.header.capacity);
         let active = chain.last().filter(|_| report.clean).map(|segment| segment.header);
-        let footer_bytes = records_of_tail.iter().map(|records| footer_share(*records)).sum();
+        let footer_bytes = tail_batches.iter().map(|(records, bytes)| footer_share(*records, *bytes)).sum();
         let mut segments: HashMap<_, _> = chain.into_iter().map(|segment| (segment.header.number, segment)).collect();
         let mut commit = Commit::new(
             Start { sequence: end.sequence, link: end, active, footer_bytes, unechoed, unechoed_link },
@@ -125,6 +127,7 @@ impl Shared {
                 manifest,
                 unused: prepared,
                 ready: false,
+                newest: newest_number,
                 newest_capacity,
                 lock: Some(lock),
             }),

@@ -23,45 +23,43 @@ impl Shared {
         if maintenance.manifest.slot.clean {
             maintenance.manifest.write(|slot| slot.clean = false)?;
         }
-        while let Some((number, _)) = maintenance.unused.first_key_value() {
-            let number = *number;
-            self.settle(&mut maintenance, number, 0)?;
+        while !maintenance.unused.is_empty() {
+            let capacity = maintenance.newest_capacity.min(self.segment_bytes());
+            self.settle_first(&mut maintenance, capacity)?;
         }
         maintenance.ready = true;
         Ok(())
     }
 
-    /// Makes the usable segment `at` (counted from the next one) exist and hold `capacity` bytes, unless it does by now.
-    pub(super) fn prepare(&self, at: usize, capacity: u64, need: &Need) -> Result<()> {
+    /// Makes the segment exist and be large enough that stands between a batch and its reservation.
+    pub(super) fn prepare(&self, need: &Need) -> Result<()> {
         let mut maintenance = lock(&self.maintenance);
-        let grown = {
+        let (capacity, filled) = {
             let mut core = self.core();
             core.check_writable()?;
-            if core.commit.reserve(need) == Reservation::Granted {
-                return Ok(());
-            }
+            let Reservation::NeedsSegment { at, capacity } = core.commit.reserve(need) else { return Ok(()) };
+            // Nothing that is accepted counts on the segments from `at` on, so they may be taken back.
             let taken = core.commit.take_prepared(at);
             let readable = self.read();
-            maintenance
-                .unused
-                .extend(taken.iter().map(|header| (header.number, readable.segments.get(&header.number).cloned())));
-            core.commit.has_active()
+            let segment = |number| readable.segments.get(&number).cloned();
+            maintenance.unused.extend(taken.iter().map(|header| (header.number, segment(header.number))));
+            (capacity, core.commit.has_active())
         };
-        let number = match maintenance.unused.first_key_value() {
-            Some((number, _)) => *number,
-            None => {
-                let number = maintenance.manifest.slot.highest_created + 1;
-                maintenance.unused.insert(number, None);
-                number
-            }
-        };
-        let doubled = if grown { 2 } else { 1 } * maintenance.newest_capacity;
-        self.settle(&mut maintenance, number, capacity.max(doubled.min(self.segment_bytes())))
+        if maintenance.unused.is_empty() {
+            maintenance.newest += 1;
+            let number = maintenance.newest;
+            maintenance.unused.insert(number, None);
+        }
+        // A segment that was filled doubles the next one, up to the configured size.
+        let doubled = if filled { 2 * maintenance.newest_capacity } else { maintenance.newest_capacity };
+        let capacity = capacity.max(doubled.min(self.segment_bytes()));
+        self.settle_first(&mut maintenance, capacity)
     }
 
-    /// Makes an unused segment usable: renewed, or made anew, then counted in the manifest.
-    fn settle(&self, maintenance: &mut Maintenance, number: u64, capacity: u64) -> Result<()> {
-        let existing = maintenance.unused.get(&number).cloned().flatten();
+    /// Makes the first unused segment usable: renewed, or made anew, then counted in the manifest.
+    fn settle_first(&self, maintenance: &mut Maintenance, capacity: u64) -> Result<()> {
+        let Some((number, existing)) = maintenance.unused.first_key_value() else { return Ok(()) };
+        let (number, existing) = (*number, existing.clone());
         let segment = match existing {
             Some(segment) if self.options.bugs.has(Bug::OldSaltKept) && segment.header.capacity >= capacity => segment,
             Some(mut segment) => match segment.renew(self.random()?, capacity) {
@@ -72,7 +70,7 @@ impl Shared {
                     return Err(error);
                 }
             },
-            None => self.make(number, capacity.max(maintenance.newest_capacity.min(self.segment_bytes())))?,
+            None => self.make(number, capacity)?,
         };
         maintenance.unused.insert(number, Some(segment.clone()));
         if number > maintenance.manifest.slot.highest_created {

@@ -43,7 +43,9 @@ pub(super) struct Maintenance {
     /// May the log be written? False until the clean mark is cleared, or, after an unclean stop, until every unused
     /// segment has a fresh salt.
     pub(super) ready: bool,
-    /// The capacity of the segment with the highest number; the first one's if there is none.
+    /// The highest number that any segment has; 0 if there is none.
+    pub(super) newest: u64,
+    /// The capacity of that segment; what the first one is to have if there is none.
     pub(super) newest_capacity: u64,
     /// Held while the store may write; dropping it lets another process in.
     pub(super) lock: Option<Box<dyn LockGuard>>,

@@ -55,9 +55,9 @@ impl Shared {
                     let sequence = core.commit.accept(sealed, durable);
                     return Ok((core, sequence));
                 }
-                Reservation::NeedsSegment { at, capacity } => {
+                Reservation::NeedsSegment { .. } => {
                     drop(core);
-                    self.prepare(at, capacity, &sealed.need())?;
+                    self.prepare(&sealed.need())?;
                 }
             }
         }
