@@ -9,6 +9,8 @@ use crate::number::within_segment;
 pub(crate) const SEGMENT_START: u64 = 2 * BLOCK_BYTES;
 
 pub(crate) const HEADER_BYTES: usize = 96;
+/// The largest segment, in bytes: positions in it are 32-bit numbers.
+pub(crate) const CAPACITY_MAX: u64 = (1 << 32) - BLOCK_BYTES;
 const MAGIC: &[u8; 8] = b"duramSEG";
 const CRC_AT: usize = 8;
 
@@ -58,6 +60,9 @@ impl SegmentHeader {
             return Err(Bad::Newer(format!("{version} with blocks of {block_bytes} bytes")));
         }
         reader.zeros(20)?;
+        if !(SEGMENT_START..=CAPACITY_MAX).contains(&capacity) || capacity % BLOCK_BYTES != 0 {
+            return Err(Bad::Damaged(format!("impossible segment capacity {capacity}")));
+        }
         Ok(SegmentHeader { store, number, salt, capacity })
     }
 }
@@ -105,6 +110,18 @@ mod tests {
             let crc = crc32fast::hash(&newer[CRC_AT + 4..]);
             newer[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
             assert!(matches!(SegmentHeader::decode(&newer), Err(Bad::Newer(_))), "byte {at} is {value}");
+        }
+    }
+
+    #[test]
+    fn a_capacity_that_no_segment_has_is_damage() {
+        for capacity in [0, 4096, 8193, (256 << 10) + 1, 1 << 32, u64::MAX & !4095] {
+            let header = SegmentHeader { capacity, ..segment_header() };
+            assert!(matches!(SegmentHeader::decode(&header.encode()), Err(Bad::Damaged(_))), "{capacity}");
+        }
+        for capacity in [8192, 12 << 10, (1 << 32) - 4096] {
+            let header = SegmentHeader { capacity, ..segment_header() };
+            assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
         }
     }
 
