@@ -49,3 +49,49 @@ fn repair(bytes: &mut [u8]) -> Option<()> {
     bytes[4..8].copy_from_slice(&header_crc.to_le_bytes());
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::golden;
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    /// Bytes that were right once: the whole golden batch, some bytes replaced, some cut out, the end cut off.
+    fn damaged_batch() -> impl Strategy<Value = Vec<u8>> {
+        let bytes = golden::bytes(&golden::batch());
+        let places = any::<prop::sample::Index>;
+        (vec((places(), any::<u8>()), 0..6), option::weighted(0.2, (places(), 1..64usize)), places()).prop_map(
+            move |(replaced, cut_out, end)| {
+                let mut damaged = bytes.clone();
+                for (place, byte) in replaced {
+                    let place = place.index(damaged.len());
+                    damaged[place] = byte;
+                }
+                if let Some((place, count)) = cut_out {
+                    let start = place.index(damaged.len());
+                    damaged.drain(start..damaged.len().min(start + count));
+                }
+                // Half of them stay whole.
+                let end = end.index(damaged.len() * 2);
+                damaged.truncate(end.max(1));
+                damaged
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_bytes_make_a_decoder_panic(bytes in vec(any::<u8>(), 0..1000)) {
+            decode_batch(&bytes);
+        }
+
+        #[test]
+        fn no_damage_makes_a_decoder_panic(bytes in damaged_batch()) {
+            decode_batch(&bytes);
+        }
+    }
+}

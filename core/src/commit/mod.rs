@@ -454,3 +454,43 @@ impl Commit {
         stamped
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Entry, HardState};
+    use crate::format::directory::Kind;
+    use crate::format::golden::{self, assert_bytes, record};
+    use crate::options::Options;
+    use crate::store::Batch;
+
+    #[test]
+    fn the_first_write_to_a_segment_is_the_golden_batch() {
+        let unechoed = vec![
+            (40, vec![record(5, Kind::Append, 8, 3, 1)]),
+            (41, vec![record(5, Kind::Append, 9, 3, 1), record(6, Kind::HardState, 0, 0, 0)]),
+        ];
+        let start = Start {
+            sequence: 41,
+            link: golden::link(),
+            active: None,
+            footer_bytes: 0,
+            unechoed,
+            unechoed_link: golden::echo().link,
+        };
+        let mut commit = Commit::new(start, Bugs::default());
+        commit.add_prepared(golden::segment_header());
+        commit.accept(golden_operations().seal(&Options::default()).expect("it is sound"), true);
+        let Some(Action::Write(write)) = commit.next_action() else { panic!("a batch waits to be written") };
+        assert_eq!((write.segment, write.offset), (golden::segment_header(), SEGMENT_START));
+        let bytes = write.encode().expect("there is memory");
+        assert_eq!(bytes.len() as u64, BLOCK_BYTES);
+        assert_bytes(&bytes, &golden::batch());
+    }
+
+    fn golden_operations() -> Batch {
+        let entries = [Entry::new(10, 3, &b"a"[..]), Entry::new(11, 3, &b"bc"[..]).with_kind(7)];
+        let state = HardState { term: 3, vote: Some(2), commit: None };
+        Batch::new().log(5, |log| log.append(&entries).set_hard_state(state)).log(6, |log| log.truncate_from(4))
+    }
+}

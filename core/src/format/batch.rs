@@ -206,3 +206,87 @@ fn decode_entries(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> De
     }
     Ok((Content::Entries(spots), sum.finalize()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::body::stamp_of;
+    use crate::format::golden::{self, SALT, assert_bytes, batch_header, echo, link, records};
+
+    /// Takes a whole batch apart.
+    fn decode(bytes: &[u8]) -> Decoded<(Header, Vec<Record>, Supplement, Vec<Content>)> {
+        let header = Header::decode(bytes)?;
+        header.check_place(&SALT, 7, 8192, 256 << 10)?;
+        let (front, bodies) = bytes.split_at(crate::number::size(header.front_bytes()));
+        let (records, supplement) = decode_front(&header, front)?;
+        let contents = decode_bodies(&records, bodies, stamp_of(&SALT))?;
+        Ok((header, records, supplement, contents))
+    }
+
+    #[test]
+    fn a_batch_header_is_these_bytes() {
+        assert_bytes(&batch_header().encode(), golden::BATCH_HEADER);
+    }
+
+    #[test]
+    fn a_batch_says_what_its_bytes_say() {
+        let bytes = golden::bytes(&golden::batch());
+        let (header, found, supplement, contents) = decode(&bytes).expect("it is whole");
+        assert_eq!((header, found), (batch_header(), records()));
+        assert_eq!((header.front_bytes(), header.batch_bytes()), (464, Some(640)));
+        assert_eq!(supplement, Supplement { link: Some(link()), echo: Some(echo()) });
+        let spots = vec![Spot { offset: 0, bytes: 41 }, Spot { offset: 41, bytes: 42 }];
+        let state = HardState { term: 3, vote: Some(2), commit: None };
+        assert_eq!(contents, [Content::Entries(spots), Content::HardState(state), Content::Truncate]);
+        assert_eq!(Header::sums(&bytes, header.directory_crc), 0x84f1_ec5f_da25_9659);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_batch_is_noticed() {
+        let bytes = golden::bytes(&golden::batch());
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&flipped).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_batch_belongs_to_one_place() {
+        let header = batch_header();
+        assert_eq!(header.check_place(&SALT, 7, 8192, 8192 + 640), Ok(()));
+        assert!(header.check_place(&[0; 16], 7, 8192, 1 << 20).is_err(), "another salt");
+        assert!(header.check_place(&SALT, 8, 8192, 1 << 20).is_err(), "another segment");
+        assert!(header.check_place(&SALT, 7, 4096, 1 << 20).is_err(), "another offset");
+        assert!(header.check_place(&SALT, 7, 8192, 8192 + 639).is_err(), "it would end behind the segment");
+    }
+
+    #[test]
+    fn lengths_that_no_segment_holds_do_not_overflow() {
+        for body_bytes in [u64::MAX, u64::MAX - 464, u64::MAX - 463, u64::MAX - 8192] {
+            let header = Header { body_bytes, ..batch_header() };
+            assert!(header.check_place(&SALT, 7, 8192, u64::MAX).is_err(), "{body_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_record_and_its_body_must_agree() {
+        let bodies = golden::bytes(&[golden::FIRST_ENTRY, golden::SECOND_ENTRY, golden::HARD_STATE].concat());
+        let changed = |place: usize, change: &dyn Fn(&mut Record)| {
+            let mut records = records();
+            change(&mut records[place]);
+            decode_bodies(&records, &bodies, stamp_of(&SALT))
+        };
+        assert!(changed(0, &|_| {}).is_ok());
+        assert!(changed(0, &|record| record.group = 6).is_err());
+        assert!(changed(0, &|record| record.first = 9).is_err());
+        assert!(changed(0, &|record| record.term = 4).is_err());
+        assert!(changed(0, &|record| record.count = 1).is_err());
+        assert!(changed(0, &|record| record.count = u32::MAX).is_err());
+        assert!(changed(0, &|record| record.sum ^= 1).is_err());
+        assert!(changed(0, &|record| record.body_bytes -= 42).is_err());
+        assert!(changed(0, &|record| record.body_bytes = u64::MAX).is_err());
+        assert!(changed(1, &|record| record.sum ^= 1).is_err());
+        assert!(changed(1, &|record| record.body_bytes -= 1).is_err());
+    }
+}

@@ -87,3 +87,86 @@ pub(crate) fn decode_hard_state(bytes: &[u8]) -> Decoded<HardState> {
     };
     Ok(HardState { term, vote: present(HAS_VOTE, vote)?, commit: present(HAS_COMMIT, commit)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::golden::{self, SALT, assert_bytes};
+
+    fn encoded(group: u64, entry: Entry<&[u8]>) -> Vec<u8> {
+        let mut body = Writer::default();
+        encode_entry(&mut body, group, &entry, u32::try_from(entry.data.len()).expect("a small entry"));
+        stamp_entry(&mut body.bytes, 0, stamp_of(&SALT));
+        body.bytes
+    }
+
+    #[test]
+    fn an_entry_is_these_bytes() {
+        let first = Entry::new(10, 3, &b"a"[..]);
+        let second = Entry::new(11, 3, &b"bc"[..]).with_kind(7);
+        for (entry, fields) in [(first, golden::FIRST_ENTRY), (second, golden::SECOND_ENTRY)] {
+            assert_bytes(&encoded(5, entry), fields);
+            let bytes = golden::bytes(fields);
+            let stored = decode_entry(&bytes, stamp_of(&SALT)).expect("it is whole");
+            assert_eq!((stored.group, stored.entry, stored.bytes), (5, entry, bytes.len()));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_an_entry_is_noticed() {
+        let entry = golden::bytes(golden::SECOND_ENTRY);
+        for bit in 0..entry.len() * 8 {
+            let mut flipped = entry.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_entry(&flipped, stamp_of(&SALT)).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_another_life_of_the_segment_is_damage() {
+        let entry = golden::bytes(golden::FIRST_ENTRY);
+        assert!(decode_entry(&entry, stamp_of(&SALT) + 1).is_err());
+    }
+
+    #[test]
+    fn an_empty_entry_at_the_last_index_is_an_entry() {
+        let entry = Entry::new(u64::MAX - 1, u64::MAX, &b""[..]).with_kind(255);
+        let bytes = encoded(u64::MAX, entry);
+        assert_eq!(bytes.len(), ENTRY_HEADER_BYTES);
+        assert_eq!(decode_entry(&bytes, stamp_of(&SALT)).map(|stored| stored.entry), Ok(entry));
+    }
+
+    #[test]
+    fn a_hard_state_is_these_bytes() {
+        let state = HardState { term: 3, vote: Some(2), commit: None };
+        let mut body = Writer::default();
+        encode_hard_state(&mut body, &state);
+        assert_bytes(&body.bytes, golden::HARD_STATE);
+        assert_eq!(decode_hard_state(&golden::bytes(golden::HARD_STATE)), Ok(state));
+    }
+
+    #[test]
+    fn absent_and_zero_are_told_apart() {
+        for vote in [None, Some(0), Some(u64::MAX)] {
+            for commit in [None, Some(0), Some(u64::MAX)] {
+                let state = HardState { term: u64::MAX, vote, commit };
+                let mut body = Writer::default();
+                encode_hard_state(&mut body, &state);
+                assert_eq!(decode_hard_state(&body.bytes), Ok(state));
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_hard_states_are_damage() {
+        let sound = golden::bytes(golden::HARD_STATE);
+        // An absent vote and commit that are not zero; an unknown flag; reserved bytes.
+        for (at, value) in [(24, 0), (16, 1), (24, 5), (25, 1), (31, 1)] {
+            let mut bytes = sound.clone();
+            bytes[at] = value;
+            assert!(decode_hard_state(&bytes).is_err(), "byte {at} is {value}");
+        }
+        assert!(decode_hard_state(&sound[..31]).is_err());
+        assert!(decode_hard_state(&[&sound[..], &[0]].concat()).is_err());
+    }
+}

@@ -97,3 +97,82 @@ pub(crate) fn decode_records(bytes: &[u8], count: u32) -> Decoded<Vec<Record>> {
     }
     (0..count).map(|_| Record::decode(&mut reader)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::golden::{self, assert_bytes, record, records};
+
+    #[test]
+    fn a_directory_is_these_bytes() {
+        let mut writer = Writer::default();
+        records().iter().for_each(|record| record.encode(&mut writer));
+        assert_bytes(&writer.bytes, golden::DIRECTORY);
+        assert_eq!(decode_records(&golden::bytes(golden::DIRECTORY), 3), Ok(records()));
+    }
+
+    #[test]
+    fn impossible_records_are_damage() {
+        let sound = record(1, Kind::Append, 5, 2, 3);
+        let impossible = [
+            Record { count: 0, ..sound },
+            Record { first: u64::MAX, count: 1, ..sound },
+            Record { first: u64::MAX - 2, count: 3, ..sound },
+            Record { count: 1, ..record(1, Kind::Truncate, 5, 0, 0) },
+            Record { term: 1, ..record(1, Kind::Truncate, 5, 0, 0) },
+            Record { body_bytes: 1, ..record(1, Kind::Truncate, 5, 0, 0) },
+            Record { sum: 1, ..record(1, Kind::Truncate, 5, 0, 0) },
+            record(1, Kind::HardState, 1, 0, 0),
+            record(1, Kind::HardState, 0, 1, 0),
+            record(1, Kind::HardState, 0, 0, 1),
+        ];
+        for record in impossible {
+            assert!(decode_one(record).is_err(), "{record:?}");
+        }
+        let last = Record { first: u64::MAX - 2, count: 2, ..sound };
+        assert_eq!(decode_one(last), Ok(vec![last]), "the entries 2^64-3 and 2^64-2 are possible");
+    }
+
+    #[test]
+    fn unknown_kinds_and_reserved_bytes_are_damage() {
+        for (at, value) in [(40, 0), (40, 4), (40, 14), (40, 255), (41, 1), (47, 1)] {
+            let mut bytes = golden::bytes(golden::DIRECTORY);
+            bytes[at] = value;
+            assert!(decode_records(&bytes, 3).is_err(), "byte {at} is {value}");
+        }
+    }
+
+    #[test]
+    fn a_count_that_the_bytes_do_not_hold_is_damage() {
+        let bytes = golden::bytes(golden::DIRECTORY);
+        for count in [0, 2, 4, u32::MAX] {
+            assert!(decode_records(&bytes, count).is_err(), "{count}");
+        }
+    }
+
+    #[test]
+    fn appends_of_one_group_and_term_that_follow_each_other_merge_and_no_others() {
+        let first = record(1, Kind::Append, 5, 2, 3);
+        let merged = |next: Record| {
+            let mut record = first;
+            record.merge(&next).then_some(record)
+        };
+        assert_eq!(merged(record(1, Kind::Append, 8, 2, 1)), Some(record(1, Kind::Append, 5, 2, 4)));
+        for next in [
+            record(2, Kind::Append, 8, 2, 1),
+            record(1, Kind::Append, 8, 3, 1),
+            record(1, Kind::Append, 9, 2, 1),
+            record(1, Kind::Append, 7, 2, 1),
+            record(1, Kind::Append, 8, 2, u32::MAX),
+            record(1, Kind::Truncate, 8, 0, 0),
+        ] {
+            assert_eq!(merged(next), None, "{next:?}");
+        }
+    }
+
+    fn decode_one(record: Record) -> Decoded<Vec<Record>> {
+        let mut writer = Writer::default();
+        record.encode(&mut writer);
+        decode_records(&writer.bytes, 1)
+    }
+}

@@ -98,3 +98,51 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::golden::{self, assert_bytes};
+
+    fn slot() -> Slot {
+        Slot {
+            store: golden::STORE,
+            version: 9,
+            first_live: 1,
+            highest_created: 7,
+            watermark: 41,
+            end_segment: 6,
+            end: 0x2140,
+            clean: true,
+        }
+    }
+
+    #[test]
+    fn a_manifest_slot_is_these_bytes() {
+        let block = slot().encode();
+        assert_eq!(block.len(), BLOCK_SIZE);
+        assert_bytes(&block, golden::SLOT);
+        assert_eq!(Slot::decode(&golden::bytes(golden::SLOT)), Ok(slot()));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_manifest_slot_is_noticed() {
+        let slot = golden::bytes(golden::SLOT);
+        for bit in 0..slot.len() * 8 {
+            let mut flipped = slot.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(Slot::decode(&flipped), Err(Bad::Damaged(_))), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_newer_manifest_slot_is_told_from_a_damaged_one() {
+        for (at, value) in [(12, 2), (16, 1), (23, 0x80), (88, 3)] {
+            let mut newer = golden::bytes(golden::SLOT);
+            newer[at] = value;
+            let crc = crc32fast::hash(&newer[CRC_AT + 4..]);
+            newer[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+            assert!(matches!(Slot::decode(&newer), Err(Bad::Newer(_))), "byte {at} is {value}");
+        }
+    }
+}

@@ -11,7 +11,11 @@ pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod directory;
 pub(crate) mod fields;
+#[cfg(test)]
+pub(crate) mod golden;
 pub(crate) mod manifest;
+#[cfg(test)]
+mod properties;
 pub(crate) mod segment;
 pub(crate) mod supplement;
 

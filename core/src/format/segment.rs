@@ -9,6 +9,8 @@ use crate::number::within_segment;
 pub(crate) const SEGMENT_START: u64 = 2 * BLOCK_BYTES;
 
 pub(crate) const HEADER_BYTES: usize = 96;
+/// The largest segment, in bytes: positions in it are 32-bit numbers.
+pub(crate) const CAPACITY_MAX: u64 = (1 << 32) - BLOCK_BYTES;
 const MAGIC: &[u8; 8] = b"duramSEG";
 const CRC_AT: usize = 8;
 
@@ -58,6 +60,9 @@ impl SegmentHeader {
             return Err(Bad::Newer(format!("{version} with blocks of {block_bytes} bytes")));
         }
         reader.zeros(20)?;
+        if !(SEGMENT_START..=CAPACITY_MAX).contains(&capacity) || capacity % BLOCK_BYTES != 0 {
+            return Err(Bad::Damaged(format!("impossible segment capacity {capacity}")));
+        }
         Ok(SegmentHeader { store, number, salt, capacity })
     }
 }
@@ -72,4 +77,61 @@ pub(crate) fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
     let number = u64::from_str_radix(digits, 16).ok()?;
     (segment_name(number) == name).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::golden::{self, assert_bytes, segment_header};
+
+    #[test]
+    fn a_segment_header_is_these_bytes() {
+        let block = segment_header().encode();
+        assert_eq!(block.len(), BLOCK_SIZE);
+        assert_bytes(&block, golden::SEGMENT_HEADER);
+        assert_eq!(SegmentHeader::decode(&golden::bytes(golden::SEGMENT_HEADER)), Ok(segment_header()));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_segment_header_is_noticed() {
+        let header = golden::bytes(golden::SEGMENT_HEADER);
+        for bit in 0..header.len() * 8 {
+            let mut flipped = header.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(SegmentHeader::decode(&flipped), Err(Bad::Damaged(_))), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_newer_segment_header_is_told_from_a_damaged_one() {
+        for (at, value) in [(12, 2), (16, 1), (23, 0x80), (73, 0x20)] {
+            let mut newer = golden::bytes(golden::SEGMENT_HEADER);
+            newer[at] = value;
+            let crc = crc32fast::hash(&newer[CRC_AT + 4..]);
+            newer[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+            assert!(matches!(SegmentHeader::decode(&newer), Err(Bad::Newer(_))), "byte {at} is {value}");
+        }
+    }
+
+    #[test]
+    fn a_capacity_that_no_segment_has_is_damage() {
+        for capacity in [0, 4096, 8193, (256 << 10) + 1, 1 << 32, u64::MAX & !4095] {
+            let header = SegmentHeader { capacity, ..segment_header() };
+            assert!(matches!(SegmentHeader::decode(&header.encode()), Err(Bad::Damaged(_))), "{capacity}");
+        }
+        for capacity in [8192, 12 << 10, (1 << 32) - 4096] {
+            let header = SegmentHeader { capacity, ..segment_header() };
+            assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
+        }
+    }
+
+    #[test]
+    fn segment_names_sort_as_numbers_and_no_other_name_is_one() {
+        assert_eq!(segment_name(0x1f), "000000000000001f.seg");
+        assert_eq!(segment_number("000000000000001f.seg"), Some(0x1f));
+        assert_eq!(segment_number(&segment_name(u64::MAX)), Some(u64::MAX));
+        for name in ["1f.seg", "000000000000001F.seg", "+00000000000001f.seg", "000000000000001f", "segment.new"] {
+            assert_eq!(segment_number(name), None, "{name}");
+        }
+    }
 }

@@ -121,3 +121,47 @@ impl Supplement {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::golden::{self, assert_bytes, echo, link};
+
+    #[test]
+    fn a_link_and_an_echo_are_these_bytes() {
+        let supplement = Supplement { link: Some(link()), echo: Some(echo()) };
+        let fields = [golden::LINK, golden::ECHO].concat();
+        assert_bytes(&supplement.encode(), &fields);
+        assert_eq!(Supplement::decode(&golden::bytes(&fields), true, true), Ok(supplement));
+    }
+
+    #[test]
+    fn each_part_may_be_absent() {
+        for (link, echo) in [(None, None), (Some(link()), None), (None, Some(echo()))] {
+            let supplement = Supplement { link, echo };
+            let (has_link, has_echo) = (supplement.link.is_some(), supplement.echo.is_some());
+            let bytes = supplement.encode();
+            assert_eq!(Supplement::decode(&bytes, has_link, has_echo), Ok(supplement));
+            assert!(Supplement::decode(&bytes, !has_link, has_echo).is_err(), "a flag says what is not there");
+        }
+    }
+
+    #[test]
+    fn an_echo_without_records_says_whether_they_are_missing() {
+        for records in [None, Some(Vec::new())] {
+            let supplement = Supplement { link: None, echo: Some(Echo { records, link: None, ..echo() }) };
+            assert_eq!(Supplement::decode(&supplement.encode(), false, true), Ok(supplement));
+        }
+    }
+
+    #[test]
+    fn impossible_echoes_are_damage() {
+        let sound = Supplement { link: None, echo: Some(echo()) }.encode();
+        // From 0; through before from; records though they are missing; unknown flags; a link of no segment; a count.
+        for (at, value) in [(0, 0), (8, 39), (20, 1), (20, 2), (24, 0), (16, 3)] {
+            let mut bytes = sound.clone();
+            bytes[at] = value;
+            assert!(Supplement::decode(&bytes, false, true).is_err(), "byte {at} is {value}");
+        }
+    }
+}

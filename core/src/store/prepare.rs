@@ -5,7 +5,7 @@
 use super::shared::{Maintenance, Shared};
 use crate::commit::{Need, Reservation};
 use crate::error::{Error, Result};
-use crate::format::segment::SegmentHeader;
+use crate::format::segment::{CAPACITY_MAX, SegmentHeader};
 use crate::format::{BLOCK_BYTES, Salt, round_up};
 use crate::planted::Bug;
 use crate::registry::lock;
@@ -38,6 +38,10 @@ impl Shared {
             let mut core = self.core();
             core.check_writable()?;
             let Reservation::NeedsSegment { at, capacity } = core.commit.reserve(need) else { return Ok(()) };
+            if capacity > CAPACITY_MAX {
+                let what = "segment for one batch, with its echo and footer, in bytes";
+                return Err(Error::TooLarge { what, size: capacity, limit: CAPACITY_MAX });
+            }
             // Nothing that is accepted counts on the segments from `at` on, so they may be taken back.
             let taken = core.commit.take_prepared(at);
             let readable = self.read();

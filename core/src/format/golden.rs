@@ -1,0 +1,238 @@
+//! Format 1 as bytes, field by field, worked out from FORMAT.md by other means than this crate. The tests of each
+//! structure encode to these bytes and decode from them, so that neither side can drift.
+//!
+//! The batch is one whole: batch 42 in segment 7, the first one there. It appends two entries to group 5, sets that
+//! group's hard state and truncates group 6; it carries the link to segment 6 and the echo of batches 40 and 41.
+#![forbid(unsafe_code)]
+
+use super::Salt;
+use super::batch::Header;
+use super::directory::{Kind, Record};
+use super::segment::SegmentHeader;
+use super::supplement::{Echo, Link};
+
+/// The bytes of one field in hexadecimal, and what it is.
+pub(crate) type Field = (&'static str, &'static str);
+
+pub(crate) const SEGMENT_HEADER: &[Field] = &[
+    ("647572616d534547", "magic `duramSEG`"),
+    ("2e20a959", "crc of all that follows"),
+    ("01000000", "format"),
+    ("0000000000000000", "features"),
+    ("0001020304050607 08090a0b0c0d0e0f", "store id"),
+    ("0700000000000000", "number"),
+    ("1011121314151617 18191a1b1c1d1e1f", "salt"),
+    ("0000040000000000", "capacity: 256 KiB"),
+    ("00100000", "block size"),
+    ("0000000000000000 0000000000000000 00000000", "zero"),
+];
+
+pub(crate) const SLOT: &[Field] = &[
+    ("647572616d4d414e", "magic `duramMAN`"),
+    ("da16ca7c", "crc of all that follows"),
+    ("01000000", "format"),
+    ("0000000000000000", "features"),
+    ("0001020304050607 08090a0b0c0d0e0f", "store id"),
+    ("0900000000000000", "version"),
+    ("0100000000000000", "first live"),
+    ("0700000000000000", "highest created"),
+    ("2900000000000000", "watermark"),
+    ("0600000000000000", "end segment"),
+    ("4021000000000000", "end"),
+    ("01000000", "clean"),
+    ("0000000000000000 0000000000000000 0000000000000000 0000000000000000 00000000", "zero"),
+];
+
+pub(crate) const BATCH_HEADER: &[Field] = &[
+    ("64426174", "magic `dBat`"),
+    ("599625da", "crc of the rest of the header"),
+    ("1011121314151617 18191a1b1c1d1e1f", "salt of the segment"),
+    ("0700000000000000", "number of the segment"),
+    ("0020000000000000", "offset"),
+    ("2a00000000000000", "sequence number"),
+    ("2900000000000000", "watermark"),
+    ("0807060504030201", "chain: the sums of batch 41"),
+    ("7300000000000000", "bytes of the bodies"),
+    ("5fecf184", "crc of the directory"),
+    ("03000000", "number of records"),
+    ("570e2b3c", "crc of the supplement"),
+    ("e0000000", "bytes of the supplement"),
+    ("0300", "flags: link and echo"),
+    ("00", "no transform"),
+    ("0000000000", "zero"),
+];
+
+pub(crate) const DIRECTORY: &[Field] = &[
+    ("0500000000000000", "append: group"),
+    ("0a00000000000000", "append: first index"),
+    ("0300000000000000", "append: term"),
+    ("5300000000000000", "append: bytes of its body"),
+    ("02000000", "append: count"),
+    ("82b843da", "append: sum of the entries' crcs"),
+    ("01", "append: kind"),
+    ("00000000000000", "append: zero"),
+    ("0500000000000000", "hard state: group"),
+    ("0000000000000000", "hard state: first, unused"),
+    ("0000000000000000", "hard state: term, unused"),
+    ("2000000000000000", "hard state: bytes of its body"),
+    ("00000000", "hard state: count, unused"),
+    ("839184c5", "hard state: crc of its body"),
+    ("03", "hard state: kind"),
+    ("00000000000000", "hard state: zero"),
+    ("0600000000000000", "truncate: group"),
+    ("0400000000000000", "truncate: first index that goes"),
+    ("0000000000000000", "truncate: term, unused"),
+    ("0000000000000000", "truncate: no body"),
+    ("00000000", "truncate: count, unused"),
+    ("00000000", "truncate: sum of no body"),
+    ("02", "truncate: kind"),
+    ("00000000000000", "truncate: zero"),
+];
+
+pub(crate) const LINK: &[Field] = &[
+    ("0600000000000000", "link: number of the segment before"),
+    ("2021222324252627 28292a2b2c2d2e2f", "link: its salt"),
+    ("4021000000000000", "link: where its last batch ends"),
+    ("2900000000000000", "link: the number of that batch"),
+    ("0807060504030201", "link: the sums of that batch"),
+];
+
+pub(crate) const ECHO: &[Field] = &[
+    ("2800000000000000", "echo: from"),
+    ("2900000000000000", "echo: through"),
+    ("02000000", "echo: number of records"),
+    ("00000000", "echo: nothing is missing"),
+    ("0600000000000000", "echo: these batches began segment 6"),
+    ("0500000000000000", "its link: number of the segment before"),
+    ("3031323334353637 38393a3b3c3d3e3f", "its link: salt"),
+    ("0030000000000000", "its link: end"),
+    ("2700000000000000", "its link: the last batch"),
+    ("1817161514131211", "its link: the sums"),
+    ("0500000000000000", "repeated append: group"),
+    ("0800000000000000", "repeated append: first index"),
+    ("0300000000000000", "repeated append: term"),
+    ("0000000000000000", "repeated append: no body here"),
+    ("02000000", "repeated append: count, of two batches merged"),
+    ("00000000", "repeated append: no sum here"),
+    ("01", "repeated append: kind"),
+    ("00000000000000", "repeated append: zero"),
+    ("0600000000000000", "repeated hard state: group"),
+    ("0000000000000000", "repeated hard state: first, unused"),
+    ("0000000000000000", "repeated hard state: term, unused"),
+    ("0000000000000000", "repeated hard state: no body here"),
+    ("00000000", "repeated hard state: count, unused"),
+    ("00000000", "repeated hard state: no sum here"),
+    ("03", "repeated hard state: kind"),
+    ("00000000000000", "repeated hard state: zero"),
+];
+
+pub(crate) const FIRST_ENTRY: &[Field] = &[
+    ("51427d55", "crc of what follows the stamp"),
+    ("10111213", "stamp: the first four bytes of the salt"),
+    ("0500000000000000", "group"),
+    ("0a00000000000000", "index"),
+    ("0300000000000000", "term"),
+    ("01000000", "bytes of the data"),
+    ("00", "kind"),
+    ("000000", "zero"),
+    ("61", "data: `a`"),
+];
+
+pub(crate) const SECOND_ENTRY: &[Field] = &[
+    ("a0bd8220", "crc of what follows the stamp"),
+    ("10111213", "stamp: the first four bytes of the salt"),
+    ("0500000000000000", "group"),
+    ("0b00000000000000", "index"),
+    ("0300000000000000", "term"),
+    ("02000000", "bytes of the data"),
+    ("07", "kind"),
+    ("000000", "zero"),
+    ("6263", "data: `bc`"),
+];
+
+pub(crate) const HARD_STATE: &[Field] = &[
+    ("0300000000000000", "term"),
+    ("0200000000000000", "vote"),
+    ("0000000000000000", "commit, absent"),
+    ("01", "1: a vote is present"),
+    ("00000000000000", "zero"),
+];
+
+pub(crate) const STORE: [u8; 16] = *b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f";
+pub(crate) const SALT: Salt = *b"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
+const SALT_OF_6: Salt = *b"\x20\x21\x22\x23\x24\x25\x26\x27\x28\x29\x2a\x2b\x2c\x2d\x2e\x2f";
+const SALT_OF_5: Salt = *b"\x30\x31\x32\x33\x34\x35\x36\x37\x38\x39\x3a\x3b\x3c\x3d\x3e\x3f";
+
+/// What [`SEGMENT_HEADER`] says.
+pub(crate) fn segment_header() -> SegmentHeader {
+    SegmentHeader { store: STORE, number: 7, salt: SALT, capacity: 256 << 10 }
+}
+
+/// What [`BATCH_HEADER`] says.
+pub(crate) fn batch_header() -> Header {
+    Header {
+        salt: SALT,
+        segment: 7,
+        offset: 8192,
+        sequence: 42,
+        watermark: 41,
+        chain: link().sums,
+        body_bytes: 115,
+        directory_crc: 0x84f1_ec5f,
+        directory_count: 3,
+        supplement_crc: 0x3c2b_0e57,
+        supplement_bytes: 224,
+        has_link: true,
+        has_echo: true,
+    }
+}
+
+/// What [`DIRECTORY`] says.
+pub(crate) fn records() -> Vec<Record> {
+    let append = Record { body_bytes: 83, sum: 0xda43_b882, ..record(5, Kind::Append, 10, 3, 2) };
+    let hard_state = Record { body_bytes: 32, sum: 0xc584_9183, ..record(5, Kind::HardState, 0, 0, 0) };
+    vec![append, hard_state, record(6, Kind::Truncate, 4, 0, 0)]
+}
+
+/// What [`LINK`] says.
+pub(crate) fn link() -> Link {
+    Link { segment: 6, salt: SALT_OF_6, end: 0x2140, sequence: 41, sums: 0x0102_0304_0506_0708 }
+}
+
+/// What [`ECHO`] says.
+pub(crate) fn echo() -> Echo {
+    let link = Link { segment: 5, salt: SALT_OF_5, end: 0x3000, sequence: 39, sums: 0x1112_1314_1516_1718 };
+    let records = vec![record(5, Kind::Append, 8, 3, 2), record(6, Kind::HardState, 0, 0, 0)];
+    Echo { from: 40, through: 41, link: Some((6, link)), records: Some(records) }
+}
+
+/// A record without a body.
+pub(crate) fn record(group: u64, kind: Kind, first: u64, term: u64, count: u32) -> Record {
+    Record { group, first, term, body_bytes: 0, count, sum: 0, kind }
+}
+
+/// The whole batch.
+pub(crate) fn batch() -> Vec<Field> {
+    [BATCH_HEADER, DIRECTORY, LINK, ECHO, FIRST_ENTRY, SECOND_ENTRY, HARD_STATE].concat()
+}
+
+/// The bytes of fields that follow each other.
+pub(crate) fn bytes(fields: &[Field]) -> Vec<u8> {
+    fields.iter().flat_map(|(hex, _)| hex_bytes(hex)).collect()
+}
+
+/// Compares field by field, so that a difference is named.
+pub(crate) fn assert_bytes(encoded: &[u8], fields: &[Field]) {
+    let mut at = 0;
+    for (hex, what) in fields {
+        let expected = hex_bytes(hex);
+        assert_eq!(encoded.get(at..at + expected.len()), Some(&expected[..]), "{what}, at byte {at}");
+        at += expected.len();
+    }
+    assert!(encoded[at..].iter().all(|byte| *byte == 0), "what pads the structure is not zero");
+}
+
+fn hex_bytes(hex: &str) -> Vec<u8> {
+    let digits: String = hex.split_whitespace().collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("two digits")).collect()
+}
