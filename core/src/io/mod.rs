@@ -11,7 +11,16 @@
 //! 4. Before that, writes, sizes and directory entries reach the disk in any subset and order.
 //! 5. After a failed flush nothing is known about anything since the last good one, and the operating system may call
 //!    dirty pages clean.
-#![deny(unsafe_code)]
+
+mod name;
+#[cfg(feature = "simulation")]
+mod simulated;
+
+#[cfg(feature = "simulation")]
+pub use simulated::{
+    Calls, CrashPoints, Failure, Fault, FlushGate, Injection, Injections, Observer, Operation, OperationKind, Outcome,
+    Outcomes, SimulatedDisk, Times,
+};
 
 use std::fmt::Debug;
 use std::io;
@@ -82,7 +91,7 @@ pub enum Access {
 ///
 /// Reads and writes may be short or interrupted, as the operating system's are; the provided `_exact_at` and `_all_at`
 /// methods go on until everything is done.
-#[allow(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
+#[allow(clippy::len_without_is_empty, reason = "a size that may fail to be read is not a collection's")]
 pub trait File: Debug + Send + Sync {
     /// The file's size in bytes.
     fn len(&self) -> io::Result<u64>;
@@ -145,7 +154,6 @@ fn read_all(
     }
     Ok(())
 }
-
 /// STUB
 #[derive(Debug, Default)]
 pub struct RealDisk;
@@ -227,7 +235,7 @@ impl File for StubFile {
     fn prewrite(&self, size: u64) -> io::Result<()> {
         let len = self.len()?;
         if size > len {
-            self.write_all_at(len, &vec![0; (size - len) as usize])?;
+            self.write_all_at(len, &vec![0; crate::number::size(size - len)])?;
         }
         Ok(())
     }
