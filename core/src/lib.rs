@@ -44,10 +44,8 @@ pub mod io;
 mod log;
 mod number;
 mod options;
-#[cfg(feature = "planted-bugs")]
+#[doc(hidden)]
 pub mod planted;
-#[cfg(not(feature = "planted-bugs"))]
-mod planted;
 mod recovery;
 mod registry;
 mod replay;

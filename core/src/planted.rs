@@ -4,7 +4,6 @@
 
 /// A rule of the protocol that a store can be told to break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(not(feature = "planted-bugs"), allow(dead_code))]
 pub enum Bug {
     /// A flush of the log is reported as done without being asked for.
     FlushLeftOut,

@@ -16,7 +16,11 @@
 #![forbid(unsafe_code)]
 
 mod echo;
+#[cfg(test)]
+mod example;
 mod room;
+#[cfg(test)]
+mod schedules;
 
 use crate::error::Error;
 use crate::format::batch::{Content, HEADER_BYTES, Header};

@@ -83,11 +83,12 @@ impl Shared {
             // The tail was flushed and read back: it is durable now, and no later opening may call it torn.
             manifest.write(|slot| (slot.clean, slot.watermark) = (false, recovered.end.sequence))?;
         }
-        Ok(Shared::assemble(options, directory, lock, manifest, recovered))
+        Ok(Shared::assemble(options, path, directory, lock, manifest, recovered))
     }
 
     fn assemble(
         options: &Options,
+        path: &Path,
         directory: Arc<dyn Directory>,
         lock: Box<dyn LockGuard>,
         manifest: Manifest,
@@ -119,6 +120,7 @@ impl Shared {
             }
         }
         Shared {
+            path: path.into(),
             options: options.clone(),
             store: manifest.slot.store,
             directory,

@@ -24,8 +24,8 @@ impl Shared {
             maintenance.manifest.write(|slot| slot.clean = false)?;
         }
         while !maintenance.unused.is_empty() {
-            let capacity = maintenance.newest_capacity.min(self.segment_bytes());
-            self.settle_first(&mut maintenance, capacity)?;
+            let as_before = maintenance.newest_capacity.min(self.segment_bytes());
+            self.settle_first(&mut maintenance, 0, as_before)?;
         }
         maintenance.ready = true;
         Ok(())
@@ -56,12 +56,11 @@ impl Shared {
         }
         // A segment that was filled doubles the next one, up to the configured size.
         let doubled = if filled { 2 * maintenance.newest_capacity } else { maintenance.newest_capacity };
-        let capacity = capacity.max(doubled.min(self.segment_bytes()));
-        self.settle_first(&mut maintenance, capacity)
+        self.settle_first(&mut maintenance, capacity, doubled.min(self.segment_bytes()))
     }
 
-    /// Makes the first unused segment usable: renewed, or made anew, then counted in the manifest.
-    fn settle_first(&self, maintenance: &mut Maintenance, capacity: u64) -> Result<()> {
+    /// Makes the first unused segment usable: renewed, or made anew with room to spare, then counted in the manifest.
+    fn settle_first(&self, maintenance: &mut Maintenance, capacity: u64, preferred: u64) -> Result<()> {
         let Some((number, existing)) = maintenance.unused.first_key_value() else { return Ok(()) };
         let (number, existing) = (*number, existing.clone());
         let segment = match existing {
@@ -74,7 +73,7 @@ impl Shared {
                     return Err(error);
                 }
             },
-            None => self.make(number, capacity)?,
+            None => self.make(number, capacity.max(preferred))?,
         };
         maintenance.unused.insert(number, Some(segment.clone()));
         if number > maintenance.manifest.slot.highest_created {

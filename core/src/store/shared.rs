@@ -16,13 +16,15 @@ use crate::segment::Segment;
 use crate::segment::manifest::Manifest;
 use crate::state::State;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 /// One store, whoever opened it.
-#[derive(Debug)]
 pub(crate) struct Shared {
+    pub(super) path: PathBuf,
     pub(super) options: Options,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) store: [u8; 16],
@@ -79,6 +81,13 @@ pub(crate) struct Positions {
     pub(crate) durable: Position,
 }
 
+/// Neither payloads nor salts: what is printed ends in logs.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         lock(&self.core)
@@ -130,12 +139,17 @@ impl Core {
 }
 
 /// One opening of a store: what `open` returned, and all handles made from it.
-#[derive(Debug)]
 pub(crate) struct Opening {
     pub(super) shared: Arc<Shared>,
     /// The registry's slot of the directory; held while an opening begins or ends.
     pub(super) slot: Arc<Mutex<Weak<Shared>>>,
     pub(super) closed: AtomicBool,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.path.fmt(f)
+    }
 }
 
 impl Opening {
