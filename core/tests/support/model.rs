@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 /// Every group that has entries or a hard state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Model {
-    pub groups: BTreeMap<u64, Group>,
+pub(crate) struct Model {
+    pub(crate) groups: BTreeMap<u64, Group>,
 }
 
 /// One group's log and small state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Group {
-    pub entries: BTreeMap<u64, Arc<Entry>>,
-    pub hard_state: Option<HardState>,
+pub(crate) struct Group {
+    pub(crate) entries: BTreeMap<u64, Arc<Entry>>,
+    pub(crate) hard_state: Option<HardState>,
 }
 
 /// One change to one group.
 #[derive(Debug, Clone)]
-pub enum Change {
+pub(crate) enum Change {
     Append(Vec<Entry>),
     Replace(u64, Vec<Entry>),
     Truncate(u64),
@@ -30,7 +30,7 @@ pub enum Change {
 
 impl Change {
     /// What it adds.
-    pub fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         match self {
             Change::Append(entries) | Change::Replace(_, entries) => entries,
             Change::Truncate(_) | Change::HardState(_) => &[],
@@ -40,17 +40,17 @@ impl Change {
 
 /// The limits that a store was opened with.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    pub entry_bytes: u64,
-    pub batch_bytes: u64,
-    pub groups: u64,
+pub(crate) struct Limits {
+    pub(crate) entry_bytes: u64,
+    pub(crate) batch_bytes: u64,
+    pub(crate) groups: u64,
 }
 
 /// An error that a call must answer, with every number in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub code: Code,
-    pub numbers: Vec<u64>,
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) numbers: Vec<u64>,
 }
 
 impl Refusal {
@@ -59,7 +59,7 @@ impl Refusal {
     }
 
     /// What an error says, in the same form. The highest index stands for no next index.
-    pub fn of(error: &Error) -> Refusal {
+    pub(crate) fn of(error: &Error) -> Refusal {
         let numbers = match error {
             Error::NotFound { group, index, next } => vec![*group, *index, next.unwrap_or(u64::MAX)],
             Error::Hole { group, index } => vec![*group, *index],
@@ -72,20 +72,20 @@ impl Refusal {
 }
 
 impl Group {
-    pub fn next(&self) -> Option<u64> {
+    pub(crate) fn next(&self) -> Option<u64> {
         self.entries.last_key_value().map(|(last, _)| last + 1)
     }
 
-    pub fn bounds(&self) -> Option<Range<u64>> {
+    pub(crate) fn bounds(&self) -> Option<Range<u64>> {
         Some(*self.entries.first_key_value()?.0..self.next()?)
     }
 
-    pub fn last(&self) -> Option<EntryId> {
+    pub(crate) fn last(&self) -> Option<EntryId> {
         self.entries.last_key_value().map(|(_, entry)| entry.id())
     }
 
     /// The entry, or why there is none.
-    pub fn get(&self, group: u64, index: u64) -> Result<&Arc<Entry>, Refusal> {
+    pub(crate) fn get(&self, group: u64, index: u64) -> Result<&Arc<Entry>, Refusal> {
         self.entries.get(&index).ok_or_else(|| match self.next() {
             Some(next) if index < next => Refusal::new(Code::Hole, &[group, index]),
             next => Refusal::new(Code::NotFound, &[group, index, next.unwrap_or(u64::MAX)]),
@@ -93,7 +93,13 @@ impl Group {
     }
 
     /// The page that a read must give: short only by the limits, never shorter than one entry.
-    pub fn read(&self, group: u64, range: Range<u64>, bytes: u64, entries: u64) -> Result<Vec<Arc<Entry>>, Refusal> {
+    pub(crate) fn read(
+        &self,
+        group: u64,
+        range: Range<u64>,
+        bytes: u64,
+        entries: u64,
+    ) -> Result<Vec<Arc<Entry>>, Refusal> {
         let (mut page, mut size) = (Vec::new(), 0);
         for index in range {
             if !page.is_empty() && (page.len() as u64 >= entries || size >= bytes) {
@@ -143,13 +149,13 @@ impl Group {
 }
 
 impl Model {
-    pub fn group(&self, group: u64) -> Group {
+    pub(crate) fn group(&self, group: u64) -> Group {
         self.groups.get(&group).cloned().unwrap_or_default()
     }
 
     /// Applies a batch, all of it or none. An error holds every reason to refuse it: where there are several the store
     /// may name any of them.
-    pub fn apply(&mut self, changes: &[(u64, Change)], limits: &Limits) -> Result<(), Vec<Refusal>> {
+    pub(crate) fn apply(&mut self, changes: &[(u64, Change)], limits: &Limits) -> Result<(), Vec<Refusal>> {
         let mut refusals: Vec<Refusal> = changes.iter().flat_map(|(group, change)| unsound(*group, change)).collect();
         refusals.extend(too_large(changes, limits));
         let (mut after, mut failed) = (self.groups.clone(), None);
@@ -200,7 +206,7 @@ fn too_large(changes: &[(u64, Change)], limits: &Limits) -> Vec<Refusal> {
 }
 
 /// Writes a batch: through the log's own methods where it is one change, through a joint batch otherwise.
-pub fn write(store: &Store, changes: &[(u64, Change)], durability: Durability) -> duramen::Result<Position> {
+pub(crate) fn write(store: &Store, changes: &[(u64, Change)], durability: Durability) -> duramen::Result<Position> {
     match changes {
         [(group, change)] => write_one(&store.log(*group), change, durability),
         _ => {
@@ -233,7 +239,7 @@ fn add_to(log: LogBatch, change: &Change) -> LogBatch {
 }
 
 /// Everything that a store holds, every entry read from the disk, and every other way to ask compared with that.
-pub fn dump(store: &Store) -> duramen::Result<Model> {
+pub(crate) fn dump(store: &Store) -> duramen::Result<Model> {
     let mut model = Model::default();
     for group in store.groups()? {
         model.groups.insert(group, dump_log(&store.log(group))?);

@@ -18,10 +18,9 @@ use std::time::Duration;
 
 const DIRECTORY: &str = "/store";
 
-const LIMITS: Limits =
-    Limits { entry_bytes: ENTRY_BYTES_MAX, batch_bytes: BATCH_BYTES_MAX, groups: GROUPS_MAX as u64 };
+const LIMITS: Limits = Limits { entry_bytes: ENTRY_BYTES_MAX, batch_bytes: BATCH_BYTES_MAX, groups: GROUPS_MAX as u64 };
 
-pub const OPERATIONS: &[&str] = &[
+pub(crate) const OPERATIONS: &[&str] = &[
     "append",
     "replace_from",
     "truncate_from",
@@ -54,7 +53,7 @@ pub const OPERATIONS: &[&str] = &[
     "write on a failing disk",
 ];
 
-pub const ERRORS: &[&str] = &[
+pub(crate) const ERRORS: &[&str] = &[
     "not_contiguous: a gap",
     "not_contiguous: an overlap",
     "not_contiguous: inside the call",
@@ -76,14 +75,14 @@ pub const ERRORS: &[&str] = &[
 
 /// How often each operation and each error came up.
 #[derive(Debug, Default)]
-pub struct Tally(BTreeMap<&'static str, u64>);
+pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 impl Tally {
-    pub fn count(&self, name: &str) -> u64 {
+    pub(crate) fn count(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
     }
 
-    pub fn add(&mut self, other: &Tally) {
+    pub(crate) fn add(&mut self, other: &Tally) {
         other.0.iter().for_each(|(name, count)| *self.0.entry(name).or_default() += count);
     }
 
@@ -116,7 +115,7 @@ macro_rules! ensure {
 
 impl Script {
     /// Carries the script out. An error says what the store did and what it should have done.
-    pub fn run(&self, tally: &mut Tally, is_told: bool) -> Checked {
+    pub(crate) fn run(&self, tally: &mut Tally, is_told: bool) -> Checked {
         let disk = SimulatedDisk::new(self.seed);
         let options = Options::new().segment_bytes(self.segment_bytes).groups_max(GROUPS_MAX);
         let options = options.entry_bytes_max(ENTRY_BYTES_MAX).batch_bytes_max(BATCH_BYTES_MAX);
@@ -128,7 +127,9 @@ impl Script {
             if is_told {
                 println!("{at:4}: {step:?}");
             }
-            run.step(step).and_then(|()| run.check_positions()).map_err(|what| format!("step {at}, {step:?}: {what}"))?;
+            run.step(step)
+                .and_then(|()| run.check_positions())
+                .map_err(|what| format!("step {at}, {step:?}: {what}"))?;
         }
         run.check_state()
     }
@@ -201,7 +202,10 @@ impl Run<'_> {
         match (after.apply(changes, &LIMITS), got) {
             (Ok(()), Ok(position)) => self.accept(after, durability, position),
             (Err(refusals), Err(error)) => {
-                ensure!(refusals.contains(&Refusal::of(&error)), "the error is {error:?}, expected one of {refusals:?}");
+                ensure!(
+                    refusals.contains(&Refusal::of(&error)),
+                    "the error is {error:?}, expected one of {refusals:?}"
+                );
                 self.tally.see(name_of(changes, &error));
                 Ok(())
             }
@@ -680,7 +684,8 @@ fn code<T>(result: &duramen::Result<T>) -> Option<Code> {
 
 /// The error's name in the table.
 fn name_of(changes: &[(u64, Change)], error: &Error) -> &'static str {
-    let is_inside = |change: &Change| change.entries().windows(2).any(|pair| pair[0].index + 1 != pair[1].index);
+    let is_inside =
+        |change: &Change| change.entries().windows(2).any(|pair| pair[0].index.wrapping_add(1) != pair[1].index);
     match error {
         Error::NotContiguous { .. } if changes.iter().any(|(_, change)| is_inside(change)) => ERRORS[2],
         Error::NotContiguous { expected, got, .. } if got > expected => ERRORS[0],

@@ -8,47 +8,69 @@ use duramen::{Durability, HardState};
 use std::fmt;
 
 /// The groups, each with the first index of its log; one more than the options allow.
-pub const GROUPS: [(u64, u64); 5] = [(0, 1), (1, 0), (7, u64::MAX - 60), (1 << 40, 1 << 63), (u64::MAX, 5)];
-pub const GROUPS_MAX: usize = 4;
-pub const ENTRY_BYTES_MAX: u64 = 20_000;
-pub const BATCH_BYTES_MAX: u64 = 30_000;
+pub(crate) const GROUPS: [(u64, u64); 5] = [(0, 1), (1, 0), (7, u64::MAX - 60), (1 << 40, 1 << 63), (u64::MAX, 5)];
+pub(crate) const GROUPS_MAX: usize = 4;
+pub(crate) const ENTRY_BYTES_MAX: u64 = 20_000;
+pub(crate) const BATCH_BYTES_MAX: u64 = 30_000;
 
 // ------------------------------------------------------------------------------------------------------------ steps
 
 /// One script: a store's configuration and what is done with it.
 #[derive(Debug, Clone)]
-pub struct Script {
-    pub seed: u64,
-    pub segment_bytes: u64,
-    pub steps: Vec<Step>,
+pub(crate) struct Script {
+    pub(crate) seed: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Debug, Clone)]
-pub enum Step {
-    Write { parts: Vec<Part>, durability: Durability, crash: Option<Crash> },
+pub(crate) enum Step {
+    Write {
+        parts: Vec<Part>,
+        durability: Durability,
+        crash: Option<Crash>,
+    },
     /// The `nth` disk call of this kind fails while the parts are written.
-    WriteFailing { parts: Vec<Part>, durability: Durability, kind: OperationKind, nth: u64, failure: Failure },
+    WriteFailing {
+        parts: Vec<Part>,
+        durability: Durability,
+        kind: OperationKind,
+        nth: u64,
+        failure: Failure,
+    },
     /// Each part is a write of its own, with so many bytes left on the disk.
-    WriteFull { parts: Vec<Part>, free_bytes: u64 },
-    Look { group: u64, look: Look },
+    WriteFull {
+        parts: Vec<Part>,
+        free_bytes: u64,
+    },
+    Look {
+        group: u64,
+        look: Look,
+    },
     Sync,
     WaitForNewest,
     WaitForNeverIssued(u64),
-    Share { parts: Vec<Part>, close: bool },
+    Share {
+        parts: Vec<Part>,
+        close: bool,
+    },
     ShareOtherOptions,
     ShareExclusive,
-    Reopen { end: End, crash: Option<Crash> },
+    Reopen {
+        end: End,
+        crash: Option<Crash>,
+    },
 }
 
 /// One change, relative to what the group holds when its turn comes.
 #[derive(Debug, Clone)]
-pub struct Part {
-    pub group: u64,
-    pub what: What,
+pub(crate) struct Part {
+    pub(crate) group: u64,
+    pub(crate) what: What,
 }
 
 #[derive(Debug, Clone)]
-pub enum What {
+pub(crate) enum What {
     Append(At, Entries),
     Replace(At, Entries),
     Truncate(At),
@@ -57,7 +79,7 @@ pub enum What {
 
 /// A place in a log.
 #[derive(Debug, Clone, Copy)]
-pub enum At {
+pub(crate) enum At {
     Next,
     /// So far behind the next index.
     Gap(u64),
@@ -71,15 +93,15 @@ pub enum At {
 
 /// Entries to write: how many bytes each has, and what is wrong with them.
 #[derive(Debug, Clone)]
-pub struct Entries {
-    pub bytes: Vec<usize>,
-    pub flaw: Flaw,
+pub(crate) struct Entries {
+    pub(crate) bytes: Vec<usize>,
+    pub(crate) flaw: Flaw,
     /// Is the term of the last one higher than that of the others?
-    pub new_term: bool,
+    pub(crate) new_term: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum Flaw {
+pub(crate) enum Flaw {
     None,
     Gap,
     Duplicate,
@@ -87,7 +109,7 @@ pub enum Flaw {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum Look {
+pub(crate) enum Look {
     Get(At),
     Term(At),
     Read { from: At, count: u64, limit: PageLimit },
@@ -97,7 +119,7 @@ pub enum Look {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum PageLimit {
+pub(crate) enum PageLimit {
     None,
     Bytes(u64),
     Entries(u64),
@@ -105,7 +127,7 @@ pub enum PageLimit {
 
 /// How an opening ends.
 #[derive(Debug, Clone, Copy)]
-pub enum End {
+pub(crate) enum End {
     Close,
     Drop,
     Crash(Crash),
@@ -115,14 +137,14 @@ pub enum End {
 /// A process or a machine stops before the `nth` disk operation from now on that changes anything, or when the call that
 /// is under way has returned, whichever comes first.
 #[derive(Debug, Clone, Copy)]
-pub struct Crash {
-    pub power: bool,
-    pub nth: u64,
-    pub chance: u64,
+pub(crate) struct Crash {
+    pub(crate) power: bool,
+    pub(crate) nth: u64,
+    pub(crate) chance: u64,
 }
 
 impl Script {
-    pub fn random(seed: u64, steps: usize) -> Script {
+    pub(crate) fn random(seed: u64, steps: usize) -> Script {
         let mut random = Random::new(seed);
         let segment_bytes = random.pick(&[16, 16, 16, 20, 64]) << 10;
         Script { seed, segment_bytes, steps: (0..steps).map(|_| step(&mut random)).collect() }
