@@ -159,7 +159,7 @@ impl Model {
         let mut refusals: Vec<Refusal> = changes.iter().flat_map(|(group, change)| unsound(*group, change)).collect();
         refusals.extend(too_large(changes, limits));
         let (mut after, mut failed) = (self.groups.clone(), None);
-        for (group, change) in changes {
+        for (group, change) in changes.iter().filter(|(group, change)| unsound(*group, change).is_empty()) {
             failed = failed.or(after.entry(*group).or_default().apply(*group, change).err());
         }
         refusals.extend(failed);
