@@ -11,6 +11,7 @@
 //! 4. Before that, writes, sizes and directory entries reach the disk in any subset and order.
 //! 5. After a failed flush nothing is known about anything since the last good one, and the operating system may call
 //!    dirty pages clean.
+#![deny(unsafe_code)]
 
 mod direct;
 mod lock_file;
