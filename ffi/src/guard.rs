@@ -132,3 +132,70 @@ pub(crate) fn copy<T: Copy>(from: &[T], to: &mut [MaybeUninit<T>]) {
         to.write(*from);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{DURAMEN_OK, DURAMEN_PANIC};
+    use std::panic::panic_any;
+
+    /// Status, code and message of a guarded call.
+    fn guarded(body: impl FnOnce() -> Result<()>) -> (duramen_status, duramen_status, String) {
+        let mut error = Box::new_uninit();
+        let status = guard(Some(&mut *error), body);
+        // SAFETY: a guarded call fills the error in any case.
+        let error = unsafe { error.assume_init() };
+        // SAFETY: a message ends with a zero byte.
+        let message = unsafe { CStr::from_ptr(error.message.as_ptr()) };
+        (status, error.code, message.to_str().expect("a message is UTF-8").to_owned())
+    }
+
+    #[test]
+    fn success_leaves_an_empty_message() {
+        assert_eq!(guarded(|| Ok(())), (DURAMEN_OK, DURAMEN_OK, String::new()));
+        assert_eq!(guard(None, || Ok(())), DURAMEN_OK);
+    }
+
+    #[test]
+    fn panic_becomes_a_status_with_its_message() {
+        let panicked = |message: &str| (DURAMEN_PANIC, DURAMEN_PANIC, format!("internal error: {message}"));
+        assert_eq!(guarded(|| panic!("an index of {}", 7)), panicked("an index of 7"));
+        assert_eq!(guarded(|| panic!("an index")), panicked("an index"));
+        assert_eq!(guarded(|| panic_any(7)), panicked("a panic without a message"));
+        assert_eq!(guard(None, || panic!("unseen")), DURAMEN_PANIC);
+        assert_eq!(guard_or(7, || panic!("unseen")), 7);
+    }
+
+    #[test]
+    fn panic_whose_payload_panics_again_is_contained() {
+        struct Again;
+        impl Drop for Again {
+            fn drop(&mut self) {
+                panic!("again");
+            }
+        }
+        assert_eq!(guarded(|| panic_any(Again)).0, DURAMEN_PANIC);
+    }
+
+    #[test]
+    fn long_message_loses_its_middle() {
+        let path = "ü".repeat(600);
+        let (_, _, message) = guarded(|| Err(invalid(format!("{path}\nwhy\0"))));
+        assert!((505..=507).contains(&message.len()), "{}", message.len());
+        assert!(message.starts_with("invalid argument: ü") && message.ends_with("ü why "), "{message}");
+        assert!(message.contains("ü ... ü"), "{message}");
+        let exact = "x".repeat(507 - "invalid argument: ".len());
+        assert_eq!(guarded(|| Err(invalid(exact.clone()))).2, format!("invalid argument: {exact}"));
+    }
+
+    #[test]
+    fn arrays_are_checked_before_they_are_used() {
+        let bytes = [1, 2, 3];
+        assert_eq!(slice(bytes.as_ptr(), 3, "bytes").ok(), Some(&bytes[..]));
+        assert_eq!(slice::<u8>(std::ptr::null(), 0, "bytes").ok(), Some(&[][..]));
+        for (first, len) in [(std::ptr::null(), 1), (bytes.as_ptr(), usize::MAX), (bytes.as_ptr(), 1 << 63)] {
+            assert!(slice(first, len, "bytes").is_err(), "{len}");
+            assert!(slice_to_fill(first.cast_mut(), len, "bytes").is_err(), "{len}");
+        }
+    }
+}
