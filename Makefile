@@ -25,11 +25,12 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 	    'cargo run --release --quiet --locked --example demo -p duramen-raft-io -- $(if $(FILE),--file "$(FILE)")'
 
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
-	@tests/timed $@ 'cargo test --workspace --locked'
+	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' '$(MAKE) --no-print-directory test-c'
 
 test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
 	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \
-	    'tests/drivers/c/build target/drivers/c'
+	    'tests/drivers/c/build target/drivers/c' \
+	    'tests/run c'
 
 test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \
