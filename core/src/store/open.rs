@@ -128,7 +128,6 @@ impl Shared {
             maintenance: Mutex::new(Maintenance {
                 manifest,
                 unused: prepared,
-                ready: false,
                 newest: newest_number,
                 newest_capacity,
                 lock: Some(lock),
@@ -137,6 +136,7 @@ impl Shared {
                 commit,
                 accepted: State::from(&state),
                 driving: false,
+                ready: false,
                 closed: false,
                 openings: 1,
             }),

@@ -16,10 +16,13 @@ impl Shared {
     /// one: every unused segment gets a fresh salt, because it may hold whole batches of writes that were cut.
     pub(super) fn make_ready(&self) -> Result<()> {
         let mut maintenance = lock(&self.maintenance);
-        if maintenance.ready {
-            return Ok(());
+        {
+            let core = self.core();
+            core.check_writable()?;
+            if core.ready {
+                return Ok(());
+            }
         }
-        self.core().check_writable()?;
         if maintenance.manifest.slot.clean {
             maintenance.manifest.write(|slot| slot.clean = false)?;
         }
@@ -27,7 +30,7 @@ impl Shared {
             let as_before = maintenance.newest_capacity.min(self.segment_bytes());
             self.settle_first(&mut maintenance, 0, as_before)?;
         }
-        maintenance.ready = true;
+        self.core().ready = true;
         Ok(())
     }
 
