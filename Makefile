@@ -4,12 +4,15 @@
 FILE ?=
 N ?= 1000000
 SECONDS ?= 60
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+DESTDIR ?=
 
 FUZZ = --manifest-path core/fuzz/Cargo.toml
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-deep check doc fuzz crash-sweep
+.PHONY: help setup demo test test-c test-deep check doc header install fuzz crash-sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,7 +25,12 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 	    'cargo run --release --quiet --locked --example demo -p duramen-raft-io -- $(if $(FILE),--file "$(FILE)")'
 
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
-	@tests/timed $@ 'cargo test --workspace --locked'
+	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' '$(MAKE) --no-print-directory test-c'
+
+test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
+	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \
+	    'tests/drivers/c/build target/drivers/c' \
+	    'tests/run c'
 
 test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \
@@ -40,6 +48,12 @@ check: setup ## formatting, lints, documentation, licences, one version number
 
 doc: ## the documentation of the Rust crates, in target/doc
 	@tests/timed $@ 'cargo doc --workspace --no-deps --all-features --locked'
+
+header: ## write include/duramen.h anew from ffi/src
+	@tests/timed $@ 'DURAMEN_HEADER=write cargo test --quiet --locked -p duramen-ffi --test header up_to_date'
+
+install: ## install the C library (PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=)
+	@tests/timed $@ 'PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" ffi/install'
 
 fuzz: setup ## random bytes against the decoder, for SECONDS=60
 	@tests/timed $@ 'core/fuzz/run decode_batch $(SECONDS)'
