@@ -92,15 +92,16 @@ impl RaftLog for WalLog {
     fn term_at(&self, index: Index) -> Option<Term> {
         match index {
             0 => Some(0),
-            _ => present(format_args!("the term at {index}"), self.log.term(index)),
+            _ if index > self.last_index() => None,
+            _ => Some(readable(format_args!("the term at {index}"), self.log.term(index))),
         }
     }
 
     fn entry(&self, index: Index) -> Option<LogEntry> {
-        match index {
-            0 => None,
-            _ => present(format_args!("entry {index}"), self.log.get(index)).map(from_stored),
+        if index == 0 || index > self.last_index() {
+            return None;
         }
+        Some(from_stored(readable(format_args!("entry {index}"), self.log.get(index))))
     }
 
     fn entries(&self, from: Index, to: Index) -> Vec<LogEntry> {
@@ -165,14 +166,6 @@ fn failed(doing: &'static str) -> impl Fn(duramen::Error) -> Error {
 /// What was read; see [`WalLog`] about the panic.
 fn readable<T>(what: impl fmt::Display, read: duramen::Result<T>) -> T {
     read.unwrap_or_else(|error| panic!("{what} cannot be read: {error}"))
-}
-
-/// What was read, or none if there is no such index.
-fn present<T>(what: impl fmt::Display, read: duramen::Result<T>) -> Option<T> {
-    match read {
-        Err(duramen::Error::NotFound { .. }) => None,
-        read => Some(readable(what, read)),
-    }
 }
 
 fn to_stored(entry: &LogEntry) -> Entry<&[u8]> {

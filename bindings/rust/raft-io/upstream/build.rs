@@ -16,7 +16,7 @@ fn main() {
     println!("cargo::rerun-if-changed={}", tests.display());
     let module = format!(
         "extern crate duramen_raft_io as raft_io;\n\
-         #[allow(warnings, clippy::all)]\n\
+         #[allow(warnings, clippy::all, clippy::big_endian_bytes)]\n\
          #[path = {tests:?}]\n\
          mod upstream;\n"
     );
