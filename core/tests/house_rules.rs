@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Plain values that every module may use, and that use nothing but each other.
-const PLAIN: &[&str] = &["error", "entry", "position", "planted"];
+const PLAIN: &[&str] = &["error", "entry", "position", "planted", "number"];
 
 /// Who may import whom: a module of the crate, and what it may name besides [`PLAIN`] and itself. A module that is not
 /// there yet is no error; a module that is missing here is one.
@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("entry", &[]),
     ("position", &[]),
     ("planted", &[]),
+    ("number", &[]),
     // Knows files, not logs.
     ("io", &[]),
     // Names the disk to use.
