@@ -66,7 +66,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            disk: Arc::new(RealDisk::new()),
+            disk: Arc::new(RealDisk),
             create: true,
             exclusive: false,
             segment_bytes: 64 * MIB,

@@ -1,7 +1,7 @@
 //! Rules of the house that no compiler checks, read from the source tree:
 //!
 //! - who may import whom inside the crate, and that only `io` calls the operating system
-//! - unsafe code is forbidden in every file but `io/sys.rs`
+//! - unsafe code is forbidden in every file but `io/sys.rs`, and in ffi stands in `guard.rs` only
 //! - every file says at its top what it owns
 //! - no tracked file names a place on somebody's machine, or work that was put off
 //! - there is one version number
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Plain values that every module may use, and that use nothing but each other.
-const PLAIN: &[&str] = &["error", "entry", "position", "planted"];
+const PLAIN: &[&str] = &["error", "entry", "position", "planted", "number"];
 
 /// Who may import whom: a module of the crate, and what it may name besides [`PLAIN`] and itself. A module that is not
 /// there yet is no error; a module that is missing here is one.
@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("entry", &[]),
     ("position", &[]),
     ("planted", &[]),
+    ("number", &[]),
     // Knows files, not logs.
     ("io", &[]),
     // Names the disk to use.
@@ -57,8 +58,13 @@ const EVERYTHING: &str = "*";
 const UNSAFE_FILE: &str = "io/sys.rs";
 const PARENTS_OF_UNSAFE: &[&str] = &["lib.rs", "io/mod.rs"];
 
+/// The only file of ffi with unsafe code. The others cannot forbid it, because an exported function carries an attribute
+/// that counts as unsafe; see `ffi/src/lib.rs`.
+const UNSAFE_FILE_OF_FFI: &str = "guard.rs";
+
 /// Every place that states the version, with how to find it there. `Cargo.toml` files are found by themselves.
-const VERSIONS: &[(&str, FindVersion)] = &[("CHANGELOG.md", newest_version_of_changelog)];
+const VERSIONS: &[(&str, FindVersion)] =
+    &[("CHANGELOG.md", newest_version_of_changelog), ("include/duramen.h", version_of_header)];
 
 type FindVersion = fn(&str) -> Option<String>;
 
@@ -77,6 +83,14 @@ fn only_io_calls_the_operating_system() {
 #[test]
 fn unsafe_code_is_forbidden_in_every_file_but_one() {
     no_findings(source_files().iter().filter_map(|(path, text)| missing_unsafe_lint(path, text)));
+}
+
+#[test]
+fn unsafe_code_of_ffi_stands_in_one_file() {
+    let files = rust_files("ffi/src");
+    assert!(files.iter().any(|(path, _)| path == UNSAFE_FILE_OF_FFI), "ffi/src has no {UNSAFE_FILE_OF_FFI}");
+    no_findings(files.iter().flat_map(|(path, text)| unsafe_outside_guard(path, text)));
+    no_findings(files.iter().filter_map(|(path, text)| missing_opening_comment(path, text)));
 }
 
 #[test]
@@ -189,6 +203,20 @@ fn missing_unsafe_lint(path: &str, text: &str) -> Option<String> {
     (!has(level)).then(|| format!("{path}: does not contain #![{level}(unsafe_code)]"))
 }
 
+/// Where a file of ffi uses the word `unsafe` for more than the attribute of an exported function.
+fn unsafe_outside_guard(path: &str, text: &str) -> Vec<String> {
+    if path == UNSAFE_FILE_OF_FFI {
+        return Vec::new();
+    }
+    let tokens = tokens(text);
+    let is_attribute = |at: usize| {
+        let around = tokens[at.saturating_sub(2)..].iter().take(7).map(|token| token.text.as_str());
+        around.eq(["#", "[", "unsafe", "(", "no_mangle", ")", "]"])
+    };
+    let found = tokens.iter().enumerate().filter(|(at, token)| token.text == "unsafe" && !is_attribute(*at));
+    found.map(|(_, token)| format!("{path}:{}: unsafe code outside {UNSAFE_FILE_OF_FFI}", token.line)).collect()
+}
+
 fn missing_opening_comment(path: &str, text: &str) -> Option<String> {
     (!text.starts_with("//! ")).then(|| format!("{path}: does not open with a //! comment that says what it owns"))
 }
@@ -234,6 +262,15 @@ fn newest_version_of_changelog(text: &str) -> Option<String> {
         .flat_map(|heading| heading.split(|c: char| !c.is_ascii_digit() && c != '.'))
         .find(|word| word.split('.').count() == 3 && word.split('.').all(|part| !part.is_empty()))
         .map(str::to_owned)
+}
+
+/// The version that the C header's macros state.
+fn version_of_header(text: &str) -> Option<String> {
+    let number = |name: &str| {
+        let define = format!("#define DURAMEN_VERSION_{name} ");
+        text.lines().find_map(|line| line.strip_prefix(&define))
+    };
+    Some([number("MAJOR")?, number("MINOR")?, number("PATCH")?].join("."))
 }
 
 /// Targets of Markdown links that are neither addresses nor places in the same document, without their `#place`.
@@ -481,12 +518,17 @@ fn read(path: &str) -> String {
 
 /// The Rust files of core/src, with paths relative to it.
 fn source_files() -> Vec<(String, String)> {
+    rust_files("core/src")
+}
+
+/// The Rust files of a folder with a crate's sources, with paths relative to it.
+fn rust_files(folder: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
-    walk(&root().join("core/src"), "", &mut files);
+    walk(&root().join(folder), "", &mut files);
     files.retain(|path| path.ends_with(".rs"));
     files.sort();
-    assert!(files.contains(&"lib.rs".to_owned()), "core/src has no lib.rs: the rules would hold for nothing");
-    files.into_iter().map(|path| (path.clone(), read(&format!("core/src/{path}")))).collect()
+    assert!(files.contains(&"lib.rs".to_owned()), "{folder} has no lib.rs: the rules would hold for nothing");
+    files.into_iter().map(|path| (path.clone(), read(&format!("{folder}/{path}")))).collect()
 }
 
 /// What git tracks or would track, relative to the repository; without git, what lies there and was not built.
@@ -630,6 +672,16 @@ fn unsafe_rule_finds_a_file_without_the_lint() {
     assert!(missing_unsafe_lint("log.rs", "//! A log.\n#![forbid(unsafe_code)]\n").is_none());
     assert!(missing_unsafe_lint("lib.rs", "#![deny(unsafe_code)]").is_none());
     assert!(missing_unsafe_lint(UNSAFE_FILE, "").is_none());
+}
+
+#[test]
+fn unsafe_rule_of_ffi_knows_the_attribute() {
+    let good = "// unsafe\n#[unsafe(no_mangle)]\npub extern \"C\" fn f() { let _ = \"unsafe\"; }";
+    assert_eq!(unsafe_outside_guard("log.rs", good), Vec::<String>::new());
+    for bad in ["fn f() { unsafe { g() } }", "unsafe fn f() {}", "#[unsafe(naked)] fn f() {}", "unsafe"] {
+        assert_eq!(unsafe_outside_guard("log.rs", bad).len(), 1, "{bad}");
+        assert_eq!(unsafe_outside_guard(UNSAFE_FILE_OF_FFI, bad), Vec::<String>::new());
+    }
 }
 
 #[test]

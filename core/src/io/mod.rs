@@ -11,11 +11,17 @@
 //! 4. Before that, writes, sizes and directory entries reach the disk in any subset and order.
 //! 5. After a failed flush nothing is known about anything since the last good one, and the operating system may call
 //!    dirty pages clean.
+#![deny(unsafe_code)]
 
+mod direct;
+mod lock_file;
 mod name;
+mod real;
 #[cfg(feature = "simulation")]
 mod simulated;
+mod sys;
 
+pub use real::RealDisk;
 #[cfg(feature = "simulation")]
 pub use simulated::{
     Calls, CrashPoints, Failure, Fault, FlushGate, Injection, Injections, Observer, Operation, OperationKind, Outcome,
@@ -153,93 +159,4 @@ fn read_all(
         }
     }
     Ok(())
-}
-/// STUB
-#[derive(Debug, Default)]
-pub struct RealDisk;
-impl RealDisk {
-    /// STUB
-    pub fn new() -> Self {
-        RealDisk
-    }
-}
-impl Disk for RealDisk {
-    fn open_directory(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Directory>> {
-        if create && !path.exists() {
-            std::fs::create_dir(path)?;
-        }
-        if !path.is_dir() {
-            return Err(io::ErrorKind::NotADirectory.into());
-        }
-        Ok(Arc::new(StubDir(path.into())))
-    }
-    fn random(&self) -> io::Result<[u8; 16]> {
-        let mut b = [0; 16];
-        use io::Read;
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut b)?;
-        Ok(b)
-    }
-}
-#[derive(Debug)]
-struct StubDir(std::path::PathBuf);
-impl Directory for StubDir {
-    fn identity(&self) -> io::Result<(u64, u64)> {
-        use std::os::unix::fs::MetadataExt;
-        let m = std::fs::metadata(&self.0)?;
-        Ok((m.dev(), m.ino()))
-    }
-    fn list(&self) -> io::Result<Vec<String>> {
-        std::fs::read_dir(&self.0)?.map(|e| Ok(e?.file_name().into_string().unwrap())).collect()
-    }
-    fn open(&self, name: &str, _a: Access) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(StubFile(std::fs::OpenOptions::new().read(true).write(true).open(self.0.join(name))?)))
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(StubFile(
-            std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(self.0.join(name))?,
-        )))
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.0.join(name))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.0.join(from), self.0.join(to))
-    }
-    fn sync(&self) -> io::Result<()> {
-        std::fs::File::open(&self.0)?.sync_all()
-    }
-    fn lock(&self, name: &str) -> io::Result<Lock> {
-        let f = std::fs::OpenOptions::new().create(true).write(true).truncate(false).open(self.0.join(name))?;
-        match f.try_lock() {
-            Ok(()) => Ok(Lock::Taken(Box::new(StubFile(f)))),
-            Err(_) => Ok(Lock::Held(None)),
-        }
-    }
-}
-#[derive(Debug)]
-struct StubFile(std::fs::File);
-impl LockGuard for StubFile {}
-impl File for StubFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-    fn read_at(&self, o: u64, b: &mut [u8]) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::read_at(&self.0, b, o)
-    }
-    fn read_durable_at(&self, o: u64, b: &mut [u8]) -> io::Result<usize> {
-        self.read_at(o, b)
-    }
-    fn write_at(&self, o: u64, b: &[u8]) -> io::Result<usize> {
-        std::os::unix::fs::FileExt::write_at(&self.0, b, o)
-    }
-    fn prewrite(&self, size: u64) -> io::Result<()> {
-        let len = self.len()?;
-        if size > len {
-            self.write_all_at(len, &vec![0; crate::number::size(size - len)])?;
-        }
-        Ok(())
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
 }

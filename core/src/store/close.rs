@@ -4,6 +4,7 @@
 use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::registry::lock;
+use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 impl Opening {
@@ -16,7 +17,7 @@ impl Opening {
         if !self.shared.leave() {
             return self.shared.sync().map(|_| ());
         }
-        *slot = std::sync::Weak::new();
+        self.shared.leave_slot(&mut slot);
         let ended = self.shared.end();
         self.shared.retire();
         ended
@@ -29,7 +30,7 @@ impl Drop for Opening {
         if self.closed.swap(true, Ordering::AcqRel) || !self.shared.leave() {
             return;
         }
-        *slot = std::sync::Weak::new();
+        self.shared.leave_slot(&mut slot);
         // Best effort: without the mark the next opening looks more closely, and finds the same.
         let _ = self.shared.mark_clean();
         self.shared.retire();
@@ -37,6 +38,13 @@ impl Drop for Opening {
 }
 
 impl Shared {
+    /// Makes room in the registry, unless the successor of a poisoned store has taken this one's place already.
+    fn leave_slot(&self, slot: &mut Weak<Shared>) {
+        if std::ptr::eq(slot.as_ptr(), self) {
+            *slot = Weak::new();
+        }
+    }
+
     /// Counts one opening out. True for the last one.
     fn leave(&self) -> bool {
         let mut core = self.core();

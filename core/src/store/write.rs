@@ -16,12 +16,10 @@ use std::sync::{MutexGuard, PoisonError};
 impl Shared {
     /// Writes a batch and returns when it is as durable as was asked. Blocks on the disk.
     pub(crate) fn write(&self, batch: Batch, durability: Durability) -> Result<Position> {
-        if batch.is_empty() {
-            let core = self.core();
-            core.check_writable()?;
-            return Ok(Position(core.commit.accepted()));
-        }
         let durable = durability == Durability::Durable;
+        if batch.is_empty() {
+            return self.write_nothing(durable);
+        }
         let (mut core, sequence) = self.accept(batch.seal(&self.options)?, durable)?;
         let reached = |core: &Core| match durable {
             true => core.commit.durable() >= sequence,
@@ -30,6 +28,16 @@ impl Shared {
         core = self.drive(core, reached)?;
         drop(core);
         Ok(Position(sequence))
+    }
+
+    /// A durable write's word covers everything before it, also when it adds nothing.
+    fn write_nothing(&self, durable: bool) -> Result<Position> {
+        if durable {
+            return self.sync();
+        }
+        let core = self.core();
+        core.check_writable()?;
+        Ok(Position(core.commit.accepted()))
     }
 
     /// Makes everything that is accepted durable. Blocks on the disk.

@@ -1,54 +1,8 @@
-//! A disk in memory that loses power, fails, lies and rots on demand, and does it again from the same seed.
+//! The simulated disk: a disk in memory that loses power, fails, lies and rots, all from one seed.
 //!
-//! It assumes of a disk what the module above it assumes, and takes every liberty that leaves. It is for tests: those of
-//! this crate, and those of anybody whose node keeps a log.
-//!
-//! # What a power cut can leave
-//!
-//! | unflushed | each alone, independent of all others, comes out |
-//! |---|---|
-//! | a sector of 512 bytes | old; new; as any write since the last flush left it; torn, with new bytes before or behind some byte; garbage; bytes of a removed file |
-//! | the other sectors of its 4 KiB block | unchanged, or garbage |
-//! | a file's growth by writes | the old size, the new one, or one between; without its sectors it reads as zero or, as they do, as garbage |
-//! | a [`prewrite`](crate::io::File::prewrite) | not there; zeros; the size with garbage; the size with bytes of a removed file |
-//! | a created, removed or renamed name | old, new, or any state between; the two names of a rename independently, so that both may lead to the file, or neither |
-//! | a created directory | there, or lost with all that is in it, until its own first sync |
-//!
-//! `sync_data` settles a file's bytes and size, not its name; `Directory::sync` settles a directory's names. A flush
-//! settles what was written before it was called, and no more.
-//!
-//! [`SimulatedDisk::crash_points`] tells all this for one moment; [`SimulatedDisk::kill`] is the death of the process
-//! alone. Both give new disks and let the old one go on. [`SimulatedDisk::on_operation`] is the place to ask for it
-//! before every operation.
-//!
-//! ```
-//! use duramen::io::{Directory, Disk, File, SimulatedDisk};
-//!
-//! # fn main() -> std::io::Result<()> {
-//! let disk = SimulatedDisk::new(7);
-//! let directory = disk.open_directory("/node".as_ref(), true)?;
-//! let file = directory.create("vote")?;
-//! directory.sync()?;
-//! file.write_all_at(0, b"term 1")?;
-//! file.sync_data()?;
-//! file.write_all_at(0, b"term 2")?;
-//!
-//! let crash = disk.crash_points();
-//! let mut seen = std::collections::BTreeSet::new();
-//! for outcome in crash.outcomes(1_024, 0) {
-//!     let after = crash.disk_after(&outcome);
-//!     let vote = after.open_directory("/node".as_ref(), false)?.open("vote", duramen::io::Access::Read)?;
-//!     let mut bytes = [0; 6];
-//!     vote.read_exact_at(0, &mut bytes)?;
-//!     // To see one outcome again: `crash.disk_after(&"1,0".parse::<Outcome>()?)`.
-//!     seen.insert((bytes, outcome.to_string(), crash.explain(&outcome)));
-//! }
-//! assert!(seen.iter().any(|(bytes, ..)| bytes == b"term 1"));
-//! assert!(seen.iter().any(|(bytes, ..)| bytes == b"term 2"));
-//! assert!(seen.iter().any(|(bytes, _, words)| !bytes.starts_with(b"term") && words.contains("garbage")));
-//! # Ok(())
-//! # }
-//! ```
+//! This file owns the handle and its controls; what the disk is made of stands in the others: `state`, `inode`, `names`
+//! and `content` are the disk, `crash`, `fate` and `outcome` what a power cut leaves of it, `fault`, `damage` and `gate`
+//! what else can go wrong.
 #![forbid(unsafe_code)]
 
 mod content;
@@ -88,7 +42,58 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Called before an operation takes effect.
 pub type Observer = Box<dyn FnMut(&Operation, &SimulatedDisk) + Send>;
 
-/// A disk in memory. Clones are handles to the same disk.
+/// A disk in memory that loses power, fails, lies and rots on demand, and does it again from the same seed. Clones are
+/// handles to the same disk.
+///
+/// It assumes of a disk what [the module](crate::io) does, and takes every liberty that leaves. It is for tests: those of
+/// this crate, and those of anybody whose node keeps a log.
+///
+/// # What a power cut can leave
+///
+/// | unflushed | each alone, independent of all others, comes out |
+/// |---|---|
+/// | a sector of 512 bytes | old; new; as any write since the last flush left it; torn, with new bytes before or behind some byte; garbage; bytes of a removed file |
+/// | the other sectors of its 4 KiB block | unchanged, or garbage |
+/// | a file's growth by writes | the old size, the new one, or one between; without its sectors it reads as zero or, as they do, as garbage |
+/// | a [`prewrite`](crate::io::File::prewrite) | not there; zeros; the size with garbage; the size with bytes of a removed file |
+/// | a created, removed or renamed name | old, new, or any state between; the two names of a rename independently, so that both may lead to the file, or neither |
+/// | a created directory | there, or lost with all that is in it, until its own first sync |
+///
+/// `sync_data` settles a file's bytes and size, not its name; `Directory::sync` settles a directory's names. A flush
+/// settles what was written before it was called, and no more.
+///
+/// [`SimulatedDisk::crash_points`] tells all this for one moment; [`SimulatedDisk::kill`] is the death of the process
+/// alone. Both give new disks and let the old one go on. [`SimulatedDisk::on_operation`] is the place to ask for it
+/// before every operation.
+///
+/// ```
+/// use duramen::io::{Directory, Disk, File, SimulatedDisk};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let disk = SimulatedDisk::new(7);
+/// let directory = disk.open_directory("/node".as_ref(), true)?;
+/// let file = directory.create("vote")?;
+/// directory.sync()?;
+/// file.write_all_at(0, b"term 1")?;
+/// file.sync_data()?;
+/// file.write_all_at(0, b"term 2")?;
+///
+/// let crash = disk.crash_points();
+/// let mut seen = std::collections::BTreeSet::new();
+/// for outcome in crash.outcomes(1_024, 0) {
+///     let after = crash.disk_after(&outcome);
+///     let vote = after.open_directory("/node".as_ref(), false)?.open("vote", duramen::io::Access::Read)?;
+///     let mut bytes = [0; 6];
+///     vote.read_exact_at(0, &mut bytes)?;
+///     // To see one outcome again: `crash.disk_after(&"1,0".parse::<Outcome>()?)`.
+///     seen.insert((bytes, outcome.to_string(), crash.explain(&outcome)));
+/// }
+/// assert!(seen.iter().any(|(bytes, ..)| bytes == b"term 1"));
+/// assert!(seen.iter().any(|(bytes, ..)| bytes == b"term 2"));
+/// assert!(seen.iter().any(|(bytes, _, words)| !bytes.starts_with(b"term") && words.contains("garbage")));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SimulatedDisk {
     shared: Arc<Shared>,

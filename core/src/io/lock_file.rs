@@ -1,0 +1,107 @@
+//! The lock on a directory: `flock` on a file in it, which the operating system releases with the process.
+//!
+//! 1. Open the lock file, creating it if it is missing.
+//! 2. Take the lock, without waiting.
+//! 3. See that the name still leads to the file that was locked. Between 1 and 2 somebody may have removed the file, and
+//!    then somebody else may hold a lock on a file of the same name. If so, begin again.
+//! 4. Write the process id into it, for people and for the one that is refused. A full disk is no reason to fail here.
+//!
+//! The lock file is never removed: that would let two processes lock two files of the same name. Dropping the guard
+//! closes the file and nothing else; to release the lock expressly would release, in a forked child, the parent's.
+#![forbid(unsafe_code)]
+
+use super::real::check_regular;
+use super::sys::{self, How};
+use super::{Lock, LockGuard};
+use std::fs::{File, Permissions, TryLockError};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::process;
+
+/// More often than this nobody removes the file at the very moment.
+const ATTEMPTS_MAX: usize = 16;
+
+/// Takes the lock, or tells who has it.
+pub(super) fn lock(directory: BorrowedFd<'_>, name: &str) -> io::Result<Lock> {
+    for _ in 0..ATTEMPTS_MAX {
+        let file = open(directory, name)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Lock::Held(holder(&file))),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        if is_still_named(&file, directory, name)? {
+            write_holder(&file);
+            return Ok(Lock::Taken(Box::new(RealLock { _file: file })));
+        }
+    }
+    Err(io::Error::other(format!("the lock file {name} is removed again and again")))
+}
+
+/// A held lock.
+#[derive(Debug)]
+struct RealLock {
+    _file: File,
+}
+
+impl LockGuard for RealLock {}
+
+fn open(directory: BorrowedFd<'_>, name: &str) -> io::Result<File> {
+    match sys::open_at(directory, name, How::Create) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = sys::open_at(directory, name, How::OpenOrCreate)?;
+            check_regular(&file, name)?;
+            Ok(file)
+        }
+        created => {
+            let file = created?;
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            Ok(file)
+        }
+    }
+}
+
+fn is_still_named(file: &File, directory: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+    let named = match sys::open_at(directory, name, How::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        named => named?.metadata()?,
+    };
+    let locked = file.metadata()?;
+    Ok((locked.dev(), locked.ino()) == (named.dev(), named.ino()))
+}
+
+/// The new text is written before what is left of the old one is cut off, so that a reader always finds one.
+fn write_holder(file: &File) {
+    let text = format!("{}\n", process::id());
+    if file.write_at(text.as_bytes(), 0).is_ok() {
+        // Without it an old, longer text shows below ours.
+        let _ = file.set_len(text.len() as u64);
+    }
+}
+
+fn holder(file: &File) -> Option<u32> {
+    let mut text = [0; 16];
+    let count = file.read_at(&mut text, 0).ok()?;
+    let line = text[..count].split(|byte| *byte == b'\n').next()?;
+    std::str::from_utf8(line).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_lock_file_that_was_removed_or_replaced_since_it_was_opened_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = File::open(folder.path()).unwrap();
+        let file = open(directory.as_fd(), "LOCK").unwrap();
+        assert!(is_still_named(&file, directory.as_fd(), "LOCK").unwrap());
+        fs::remove_file(folder.path().join("LOCK")).unwrap();
+        assert!(!is_still_named(&file, directory.as_fd(), "LOCK").unwrap());
+        fs::write(folder.path().join("LOCK"), "").unwrap();
+        assert!(!is_still_named(&file, directory.as_fd(), "LOCK").unwrap());
+    }
+}

@@ -1,0 +1,171 @@
+//! The few calls to the operating system that the standard library does not offer: files named relative to an open
+//! directory, allocation, the page cache, and chance.
+//!
+//! The only file of the crate with unsafe code. Every block is one call to libc with arguments that live longer than the
+//! call; file descriptors come in borrowed, so they are open, and go out owned.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::ptr::NonNull;
+
+/// How [`open_at`] opens a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum How {
+    Read,
+    ReadWrite,
+    /// It must not exist.
+    Create,
+    /// It may exist.
+    OpenOrCreate,
+}
+
+impl How {
+    fn flags(self) -> libc::c_int {
+        match self {
+            Self::Read => libc::O_RDONLY,
+            Self::ReadWrite => libc::O_RDWR,
+            Self::Create => libc::O_RDWR | libc::O_CREAT | libc::O_EXCL,
+            Self::OpenOrCreate => libc::O_RDWR | libc::O_CREAT,
+        }
+    }
+}
+
+/// Opens a file by its name in `directory`. Symbolic links are refused, children of this process do not inherit it, and
+/// a pipe that nobody writes to does not hold it up. A created file is private.
+pub(super) fn open_at(directory: BorrowedFd<'_>, name: &str, how: How) -> io::Result<File> {
+    let flags = how.flags() | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    open_with(directory, &c_name(name)?, flags).map(File::from)
+}
+
+/// Opens the directory that holds `directory`.
+pub(super) fn open_parent(directory: BorrowedFd<'_>) -> io::Result<File> {
+    open_with(directory, c"..", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC).map(File::from)
+}
+
+fn open_with(directory: BorrowedFd<'_>, name: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    const PRIVATE: libc::mode_t = 0o600;
+    // SAFETY: `name` ends in a NUL; the mode is there for the flags that create a file.
+    let fd = uninterrupted(|| unsafe { libc::openat(directory.as_raw_fd(), name.as_ptr(), flags, PRIVATE) })?;
+    // SAFETY: the call has just opened this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Removes a file by its name in `directory`.
+pub(super) fn unlink_at(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    let name = c_name(name)?;
+    // SAFETY: `name` ends in a NUL.
+    uninterrupted(|| unsafe { libc::unlinkat(directory.as_raw_fd(), name.as_ptr(), 0) }).map(drop)
+}
+
+/// Renames a file inside `directory`, replacing the target.
+pub(super) fn rename_at(directory: BorrowedFd<'_>, from: &str, to: &str) -> io::Result<()> {
+    let (from, to, fd) = (c_name(from)?, c_name(to)?, directory.as_raw_fd());
+    // SAFETY: both names end in a NUL.
+    uninterrupted(|| unsafe { libc::renameat(fd, from.as_ptr(), fd, to.as_ptr()) }).map(drop)
+}
+
+/// Takes room on the disk for the bytes from `offset` on, without changing the file's size.
+pub(super) fn allocate(file: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
+    let (offset, length) = (file_offset(offset)?, file_offset(length)?);
+    // SAFETY: no memory is passed.
+    uninterrupted(|| unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, offset, length) }).map(drop)
+}
+
+/// Asks for the clean pages of the whole file to leave the page cache.
+pub(super) fn drop_cached_pages(file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// Sixteen bytes that nobody can guess.
+pub(super) fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0_u8; 16];
+    let mut done = 0;
+    while done < bytes.len() {
+        let rest = &mut bytes[done..];
+        // SAFETY: the call writes at most `rest.len()` bytes to where `rest` lies.
+        let count = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(count) {
+            Ok(count) => done += count,
+            Err(_) => or_interrupted(io::Error::last_os_error())?,
+        }
+    }
+    Ok(bytes)
+}
+
+/// The names in a directory, without `.` and `..`. What is not UTF-8 is not a name of ours; it shows with replacement
+/// characters.
+pub(super) fn list(directory: BorrowedFd<'_>) -> io::Result<Vec<String>> {
+    let mut stream = DirectoryStream::open(directory)?;
+    let mut names = Vec::new();
+    while let Some(name) = stream.next()? {
+        if name != "." && name != ".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// A directory being read, with a place of its own to read from.
+struct DirectoryStream(NonNull<libc::DIR>);
+
+impl DirectoryStream {
+    fn open(directory: BorrowedFd<'_>) -> io::Result<Self> {
+        let fd = open_with(directory, c".", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)?;
+        // SAFETY: the descriptor is an open directory that nobody else uses.
+        let stream = NonNull::new(unsafe { libc::fdopendir(fd.as_raw_fd()) }).ok_or_else(io::Error::last_os_error)?;
+        // The stream owns the descriptor from here on.
+        let _ = fd.into_raw_fd();
+        Ok(Self(stream))
+    }
+
+    fn next(&mut self) -> io::Result<Option<String>> {
+        // SAFETY: the location of errno is this thread's own and always there. Null is both the end and an error, told
+        // apart by whether errno was set.
+        unsafe { *libc::__errno_location() = 0 };
+        // SAFETY: the stream is open.
+        let Some(entry) = NonNull::new(unsafe { libc::readdir(self.0.as_ptr()) }) else {
+            let error = io::Error::last_os_error();
+            return if error.raw_os_error() == Some(0) { Ok(None) } else { Err(error) };
+        };
+        // SAFETY: the entry lives until the next call on this stream, its name ends in a NUL, and no reference to the
+        // whole record, which may be shorter than its type, is made.
+        let name = unsafe { CStr::from_ptr((&raw const (*entry.as_ptr()).d_name).cast()) };
+        Ok(Some(name.to_string_lossy().into_owned()))
+    }
+}
+
+impl Drop for DirectoryStream {
+    fn drop(&mut self) {
+        // SAFETY: the stream is open and not used after this.
+        unsafe { libc::closedir(self.0.as_ptr()) };
+    }
+}
+
+fn c_name(name: &str) -> io::Result<CString> {
+    CString::new(name).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+fn file_offset(bytes: u64) -> io::Result<libc::off_t> {
+    libc::off_t::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+fn uninterrupted(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_int> {
+    loop {
+        match call() {
+            -1 => or_interrupted(io::Error::last_os_error())?,
+            done => return Ok(done),
+        }
+    }
+}
+
+/// An interrupted call is made again.
+fn or_interrupted(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+}
