@@ -7,7 +7,7 @@ package duramen
 
 /*
 #cgo CFLAGS: -I${SRCDIR}/internal/native/lib/linux_amd64
-#cgo LDFLAGS: ${SRCDIR}/internal/native/lib/linux_amd64/libduramen.a -lpthread -ldl -lm
+#cgo LDFLAGS: ${SRCDIR}/internal/native/lib/linux_amd64/libduramen.a -lutil -lrt -lpthread -lm -ldl
 #cgo noescape duramen_abi_version
 #cgo nocallback duramen_abi_version
 #cgo noescape duramen_options_new
