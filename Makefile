@@ -9,15 +9,17 @@ LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 
 FUZZ = --manifest-path core/fuzz/Cargo.toml
+# The Go that is there, and nothing from the network.
+GO = GOTOOLCHAIN=local GOPROXY=off GOWORK=off
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-c test-deep check doc header install fuzz crash-sweep
+.PHONY: help setup demo test test-c test-go go-native test-deep check doc header install fuzz crash-sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: ## install from Debian what is missing; find Rust
+setup: ## install from Debian what is missing; find Rust and Go
 	@tests/timed $@ 'tests/setup'
 
 demo: ## a three-node Raft cluster, killed again and again, keeps what it acknowledged (FILE=your.txt; needs Rust only)
@@ -25,12 +27,25 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 	    'cargo run --release --quiet --locked --example demo -p duramen-raft-io -- $(if $(FILE),--file "$(FILE)")'
 
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
-	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' '$(MAKE) --no-print-directory test-c'
+	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' \
+	    '$(MAKE) --no-print-directory test-c' \
+	    '$(MAKE) --no-print-directory test-go'
 
 test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
 	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \
 	    'tests/drivers/c/build target/drivers/c' \
 	    'tests/run c'
+
+test-go: go-native ## the Go package: its tests with the race detector, the driver, a module outside the repository
+	@tests/timed $@ 'test -z "$$(gofmt -l bindings/go | tee /dev/stderr)"' \
+	    'cd bindings/go && $(GO) go vet ./...' \
+	    'cd bindings/go && $(GO) go test -race ./...' \
+	    '$(GO) tests/drivers/go/build target/go/duramen-driver' \
+	    'tests/run go' \
+	    '$(GO) tests/go-outside'
+
+go-native: ## the static library that the Go package links
+	@tests/timed $@ 'tests/setup go' 'bindings/go/internal/native/build'
 
 test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \

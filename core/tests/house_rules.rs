@@ -64,7 +64,8 @@ const UNSAFE_FILE_OF_FFI: &str = "guard.rs";
 
 /// Every place that states the version, with how to find it there. `Cargo.toml` files are found by themselves.
 const VERSIONS: &[(&str, FindVersion)] =
-    &[("CHANGELOG.md", newest_version_of_changelog), ("include/duramen.h", version_of_header)];
+    &[("CHANGELOG.md", newest_version_of_changelog), ("include/duramen.h", version_of_header), (GO_DOC, version_of_go)];
+const GO_DOC: &str = "bindings/go/doc.go";
 
 type FindVersion = fn(&str) -> Option<String>;
 
@@ -271,6 +272,11 @@ fn version_of_header(text: &str) -> Option<String> {
         text.lines().find_map(|line| line.strip_prefix(&define))
     };
     Some([number("MAJOR")?, number("MINOR")?, number("PATCH")?].join("."))
+}
+
+/// The version that the Go package's constant states.
+fn version_of_go(text: &str) -> Option<String> {
+    text.lines().find_map(|line| value_of(line, "const Version"))
 }
 
 /// Targets of Markdown links that are neither addresses nor places in the same document, without their `#place`.
@@ -714,6 +720,9 @@ fn version_rule_finds_another_number() {
     }
     let good = "[package]\nversion.workspace = true\n[dependencies]\na = { path = \"..\" }\nb = \"2.0.0\"\n";
     assert_eq!(other_versions("Cargo.toml", good, "0.1.0"), Vec::<String>::new());
+
+    assert_eq!(version_of_go("// const Version\nconst Version = \"0.3.0\"\n").as_deref(), Some("0.3.0"));
+    assert_eq!(version_of_go("const VersionOf = \"0.3.0\"\n"), None);
 
     assert_eq!(newest_version_of_changelog("# 9.9.9\n## [Unreleased]\n"), None);
     assert_eq!(newest_version_of_changelog("## [Unreleased]\n## [0.3.0] - 2026-12-01\n").as_deref(), Some("0.3.0"));
