@@ -9,7 +9,7 @@ FUZZ = --manifest-path core/fuzz/Cargo.toml
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-deep check doc fuzz crash-sweep
+.PHONY: help setup demo test test-python test-deep check doc fuzz crash-sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,10 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
 	@tests/timed $@ 'cargo test --workspace --locked'
+	@$(MAKE) --no-print-directory test-python
+
+test-python: ## the Python package: its wheel is built, installed into a fresh environment and tested there
+	@tests/timed $@ 'bindings/python/tests/run -q'
 
 test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \

@@ -61,6 +61,9 @@ const PARENTS_OF_UNSAFE: &[&str] = &["lib.rs", "io/mod.rs"];
 /// Every place that states the version, with how to find it there. `Cargo.toml` files are found by themselves.
 const VERSIONS: &[(&str, FindVersion)] = &[("CHANGELOG.md", newest_version_of_changelog)];
 
+/// Places that must take the version from the `Cargo.toml` beside them, and state none.
+const VERSIONS_TAKEN: &[&str] = &["bindings/python/pyproject.toml"];
+
 type FindVersion = fn(&str) -> Option<String>;
 
 // ------------------------------------------------------------------------------------------------------- the tests
@@ -105,7 +108,8 @@ fn one_version_everywhere() {
         Some(found) => Some(format!("{path}: has version {found}, the workspace has {version}")),
         None => Some(format!("{path}: names no version, the workspace has {version}")),
     });
-    no_findings(in_manifests.chain(elsewhere));
+    let taken = VERSIONS_TAKEN.iter().filter_map(|path| version_not_taken(path, &read(path)));
+    no_findings(in_manifests.chain(elsewhere).chain(taken));
 }
 
 #[test]
@@ -226,6 +230,17 @@ fn other_versions(path: &str, manifest: &str, version: &str) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Where a `pyproject.toml` does not leave the version to the build tool, which reads it from `Cargo.toml`.
+fn version_not_taken(path: &str, project: &str) -> Option<String> {
+    let own = section(project, "project").find_map(|line| value_of(line, "version"));
+    let is_dynamic = section(project, "project").any(|line| line.replace(' ', "") == "dynamic=[\"version\"]");
+    match own {
+        Some(own) => Some(format!("{path}: has version {own}, it must take that of Cargo.toml")),
+        None if !is_dynamic => Some(format!("{path}: does not take the version of Cargo.toml")),
+        None => None,
+    }
 }
 
 /// The version in the first heading that has one: `## [Unreleased] - 0.1.0`, `## [0.1.0] - 2026-12-01`.
@@ -663,6 +678,11 @@ fn version_rule_finds_another_number() {
     }
     let good = "[package]\nversion.workspace = true\n[dependencies]\na = { path = \"..\" }\nb = \"2.0.0\"\n";
     assert_eq!(other_versions("Cargo.toml", good, "0.1.0"), Vec::<String>::new());
+
+    for project in ["[project]\nversion = \"0.1.0\"\n", "[project]\n\n[tool.x]\ndynamic = [\"version\"]\n"] {
+        assert!(version_not_taken("pyproject.toml", project).is_some(), "{project}");
+    }
+    assert_eq!(version_not_taken("pyproject.toml", "[project]\ndynamic = [\"version\"]\n"), None);
 
     assert_eq!(newest_version_of_changelog("# 9.9.9\n## [Unreleased]\n"), None);
     assert_eq!(newest_version_of_changelog("## [Unreleased]\n## [0.3.0] - 2026-12-01\n").as_deref(), Some("0.3.0"));
