@@ -5,11 +5,14 @@ FILE ?=
 N ?= 1000000
 SECONDS ?= 60
 
+# The Elixir package asks for no hex package then, whether Hex is installed or not.
+export DURAMEN_NO_HEX = 1
+
 FUZZ = --manifest-path core/fuzz/Cargo.toml
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-deep check doc fuzz crash-sweep
+.PHONY: help setup demo test test-elixir test-deep check doc fuzz crash-sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,7 +25,13 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 	    'cargo run --release --quiet --locked --example demo -p duramen-raft-io -- $(if $(FILE),--file "$(FILE)")'
 
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
-	@tests/timed $@ 'cargo test --workspace --locked'
+	@tests/timed $@ 'cargo test --workspace --locked' '$(MAKE) --no-print-directory test-elixir'
+
+test-elixir: setup ## the Elixir package: its tests, its driver, and a project outside the repository that uses it
+	@tests/timed $@ 'tests/drivers/elixir/build' \
+	    'cd bindings/elixir && mix test --warnings-as-errors' \
+	    'bindings/elixir/test/outside' \
+	    'tests/run elixir'
 
 test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \
@@ -35,6 +44,7 @@ check: setup ## formatting, lints, documentation, licences, one version number
 	    'cargo clippy --workspace --all-targets --all-features --locked -- -D warnings' \
 	    'cargo clippy $(FUZZ) --locked -- -D warnings' \
 	    'RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked' \
+	    'cd bindings/elixir && mix format --check-formatted && MIX_ENV=test mix compile --force --warnings-as-errors' \
 	    'tests/licences' \
 	    'cargo test --locked --quiet -p duramen --test house_rules one_version'
 

@@ -59,7 +59,8 @@ const UNSAFE_FILE: &str = "io/sys.rs";
 const PARENTS_OF_UNSAFE: &[&str] = &["lib.rs", "io/mod.rs"];
 
 /// Every place that states the version, with how to find it there. `Cargo.toml` files are found by themselves.
-const VERSIONS: &[(&str, FindVersion)] = &[("CHANGELOG.md", newest_version_of_changelog)];
+const VERSIONS: &[(&str, FindVersion)] =
+    &[("CHANGELOG.md", newest_version_of_changelog), ("bindings/elixir/mix.exs", version_of_mix_project)];
 
 type FindVersion = fn(&str) -> Option<String>;
 
@@ -235,6 +236,12 @@ fn newest_version_of_changelog(text: &str) -> Option<String> {
         .flat_map(|heading| heading.split(|c: char| !c.is_ascii_digit() && c != '.'))
         .find(|word| word.split('.').count() == 3 && word.split('.').all(|part| !part.is_empty()))
         .map(str::to_owned)
+}
+
+/// `0.1.0` for the line `@version "0.1.0"`.
+fn version_of_mix_project(text: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("@version "))?;
+    Some(value.trim().trim_matches('"').to_owned())
 }
 
 /// Targets of Markdown links that are neither addresses nor places in the same document, without their `#place`.
@@ -521,7 +528,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) {
         let path = format!("{prefix}{name}");
         if !item.path().is_dir() {
             files.push(path);
-        } else if !["target", ".git", "corpus", "artifacts"].contains(&name.as_str()) {
+        } else if !["target", ".git", "corpus", "artifacts", "_build"].contains(&name.as_str()) {
             walk(&item.path(), &format!("{path}/"), files);
         }
     }
@@ -664,6 +671,8 @@ fn version_rule_finds_another_number() {
     let good = "[package]\nversion.workspace = true\n[dependencies]\na = { path = \"..\" }\nb = \"2.0.0\"\n";
     assert_eq!(other_versions("Cargo.toml", good, "0.1.0"), Vec::<String>::new());
 
+    assert_eq!(version_of_mix_project("  @version \"0.3.0\"\n").as_deref(), Some("0.3.0"));
+    assert_eq!(version_of_mix_project("version: @version\n"), None);
     assert_eq!(newest_version_of_changelog("# 9.9.9\n## [Unreleased]\n"), None);
     assert_eq!(newest_version_of_changelog("## [Unreleased]\n## [0.3.0] - 2026-12-01\n").as_deref(), Some("0.3.0"));
 }
