@@ -63,9 +63,12 @@ const PARENTS_OF_UNSAFE: &[&str] = &["lib.rs", "io/mod.rs"];
 const UNSAFE_FILE_OF_FFI: &str = "guard.rs";
 
 /// Every place that states the version, with how to find it there. `Cargo.toml` files are found by themselves.
-const VERSIONS: &[(&str, FindVersion)] =
-    &[("CHANGELOG.md", newest_version_of_changelog), ("include/duramen.h", version_of_header), (GO_DOC, version_of_go)];
-const GO_DOC: &str = "bindings/go/doc.go";
+const VERSIONS: &[(&str, FindVersion)] = &[
+    ("CHANGELOG.md", newest_version_of_changelog),
+    ("include/duramen.h", version_of_header),
+    ("bindings/go/doc.go", version_of_go),
+    ("bindings/elixir/mix.exs", version_of_mix_project),
+];
 
 /// Places that must take the version from the `Cargo.toml` beside them, and state none.
 const VERSIONS_TAKEN: &[&str] = &["bindings/python/pyproject.toml"];
@@ -292,6 +295,12 @@ fn version_of_header(text: &str) -> Option<String> {
 /// The version that the Go package's constant states.
 fn version_of_go(text: &str) -> Option<String> {
     text.lines().find_map(|line| value_of(line, "const Version"))
+}
+
+/// `0.1.0` for the line `@version "0.1.0"`.
+fn version_of_mix_project(text: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("@version "))?;
+    Some(value.trim().trim_matches('"').to_owned())
 }
 
 /// Targets of Markdown links that are neither addresses nor places in the same document, without their `#place`.
@@ -583,7 +592,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) {
         let path = format!("{prefix}{name}");
         if !item.path().is_dir() {
             files.push(path);
-        } else if !["target", ".git", "corpus", "artifacts"].contains(&name.as_str()) {
+        } else if !["target", ".git", "corpus", "artifacts", "_build"].contains(&name.as_str()) {
             walk(&item.path(), &format!("{path}/"), files);
         }
     }
@@ -743,6 +752,8 @@ fn version_rule_finds_another_number() {
     }
     assert_eq!(version_not_taken("pyproject.toml", "[project]\ndynamic = [\"version\"]\n"), None);
 
+    assert_eq!(version_of_mix_project("  @version \"0.3.0\"\n").as_deref(), Some("0.3.0"));
+    assert_eq!(version_of_mix_project("version: @version\n"), None);
     assert_eq!(newest_version_of_changelog("# 9.9.9\n## [Unreleased]\n"), None);
     assert_eq!(newest_version_of_changelog("## [Unreleased]\n## [0.3.0] - 2026-12-01\n").as_deref(), Some("0.3.0"));
 }
