@@ -108,6 +108,8 @@ impl Shared {
             Start { sequence: end.sequence, link: end, active, footer_bytes, unechoed, unechoed_link },
             options.bugs,
         );
+        // A file that the manifest does not count may have lost its name's flush: it is made anew, under a new name.
+        prepared.iter_mut().filter(|(number, _)| **number > highest).for_each(|(_, uncounted)| *uncounted = None);
         // After a clean stop the prepared segments hold nothing, so they may be used as they are.
         while let Some(entry) = prepared.first_entry() {
             match (report.clean && *entry.key() <= highest, entry.get()) {
