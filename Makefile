@@ -25,7 +25,7 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 	    'cargo run --release --quiet --locked --example demo -p duramen-raft-io -- $(if $(FILE),--file "$(FILE)")'
 
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
-	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' '$(MAKE) --no-print-directory test-c'
+	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' 'make --no-print-directory test-c'
 
 test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
 	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \
