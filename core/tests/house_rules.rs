@@ -63,8 +63,15 @@ const PARENTS_OF_UNSAFE: &[&str] = &["lib.rs", "io/mod.rs"];
 const UNSAFE_FILE_OF_FFI: &str = "guard.rs";
 
 /// Every place that states the version, with how to find it there. `Cargo.toml` files are found by themselves.
-const VERSIONS: &[(&str, FindVersion)] =
-    &[("CHANGELOG.md", newest_version_of_changelog), ("include/duramen.h", version_of_header)];
+const VERSIONS: &[(&str, FindVersion)] = &[
+    ("CHANGELOG.md", newest_version_of_changelog),
+    ("include/duramen.h", version_of_header),
+    ("bindings/go/doc.go", version_of_go),
+    ("bindings/elixir/mix.exs", version_of_mix_project),
+];
+
+/// Places that must take the version from the `Cargo.toml` beside them, and state none.
+const VERSIONS_TAKEN: &[&str] = &["bindings/python/pyproject.toml"];
 
 type FindVersion = fn(&str) -> Option<String>;
 
@@ -118,7 +125,8 @@ fn one_version_everywhere() {
         Some(found) => Some(format!("{path}: has version {found}, the workspace has {version}")),
         None => Some(format!("{path}: names no version, the workspace has {version}")),
     });
-    no_findings(in_manifests.chain(elsewhere));
+    let taken = VERSIONS_TAKEN.iter().filter_map(|path| version_not_taken(path, &read(path)));
+    no_findings(in_manifests.chain(elsewhere).chain(taken));
 }
 
 #[test]
@@ -255,6 +263,17 @@ fn other_versions(path: &str, manifest: &str, version: &str) -> Vec<String> {
     findings
 }
 
+/// Where a `pyproject.toml` does not leave the version to the build tool, which reads it from `Cargo.toml`.
+fn version_not_taken(path: &str, project: &str) -> Option<String> {
+    let own = section(project, "project").find_map(|line| value_of(line, "version"));
+    let is_dynamic = section(project, "project").any(|line| line.replace(' ', "") == "dynamic=[\"version\"]");
+    match own {
+        Some(own) => Some(format!("{path}: has version {own}, it must take that of Cargo.toml")),
+        None if !is_dynamic => Some(format!("{path}: does not take the version of Cargo.toml")),
+        None => None,
+    }
+}
+
 /// The version in the first heading that has one: `## [Unreleased] - 0.1.0`, `## [0.1.0] - 2026-12-01`.
 fn newest_version_of_changelog(text: &str) -> Option<String> {
     let headings = text.lines().filter(|line| line.starts_with("## "));
@@ -271,6 +290,17 @@ fn version_of_header(text: &str) -> Option<String> {
         text.lines().find_map(|line| line.strip_prefix(&define))
     };
     Some([number("MAJOR")?, number("MINOR")?, number("PATCH")?].join("."))
+}
+
+/// The version that the Go package's constant states.
+fn version_of_go(text: &str) -> Option<String> {
+    text.lines().find_map(|line| value_of(line, "const Version"))
+}
+
+/// `0.1.0` for the line `@version "0.1.0"`.
+fn version_of_mix_project(text: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("@version "))?;
+    Some(value.trim().trim_matches('"').to_owned())
 }
 
 /// Targets of Markdown links that are neither addresses nor places in the same document, without their `#place`.
@@ -562,7 +592,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) {
         let path = format!("{prefix}{name}");
         if !item.path().is_dir() {
             files.push(path);
-        } else if !["target", ".git", "corpus", "artifacts"].contains(&name.as_str()) {
+        } else if !["target", ".git", "corpus", "artifacts", "_build"].contains(&name.as_str()) {
             walk(&item.path(), &format!("{path}/"), files);
         }
     }
@@ -715,6 +745,15 @@ fn version_rule_finds_another_number() {
     let good = "[package]\nversion.workspace = true\n[dependencies]\na = { path = \"..\" }\nb = \"2.0.0\"\n";
     assert_eq!(other_versions("Cargo.toml", good, "0.1.0"), Vec::<String>::new());
 
+    assert_eq!(version_of_go("// const Version\nconst Version = \"0.3.0\"\n").as_deref(), Some("0.3.0"));
+    assert_eq!(version_of_go("const VersionOf = \"0.3.0\"\n"), None);
+    for project in ["[project]\nversion = \"0.1.0\"\n", "[project]\n\n[tool.x]\ndynamic = [\"version\"]\n"] {
+        assert!(version_not_taken("pyproject.toml", project).is_some(), "{project}");
+    }
+    assert_eq!(version_not_taken("pyproject.toml", "[project]\ndynamic = [\"version\"]\n"), None);
+
+    assert_eq!(version_of_mix_project("  @version \"0.3.0\"\n").as_deref(), Some("0.3.0"));
+    assert_eq!(version_of_mix_project("version: @version\n"), None);
     assert_eq!(newest_version_of_changelog("# 9.9.9\n## [Unreleased]\n"), None);
     assert_eq!(newest_version_of_changelog("## [Unreleased]\n## [0.3.0] - 2026-12-01\n").as_deref(), Some("0.3.0"));
 }

@@ -1,0 +1,51 @@
+//! [raft-io](raft_io) with a log that keeps its promises: this crate is `raft_io` with another [`WalLog`], one that stands
+//! on [duramen](duramen). Everything else is raft-io's own, so `use duramen_raft_io as raft_io` is the whole migration of
+//! the code. Files of raft-io's `WalLog` are not read; let a node begin with an empty log and catch up from its peers.
+//!
+//! ```
+//! # let directory = tempfile::tempdir().unwrap();
+//! # std::env::set_current_dir(&directory).unwrap();
+//! use duramen_raft_io::{LogEntry, RaftLog, WalLog};
+//!
+//! let mut log = WalLog::open("raft.wal")?;
+//! log.append(&[LogEntry::new(1, 1, b"set x = 1".to_vec())])?;
+//! log.sync()?; // durable from here
+//!
+//! // After a restart, reopening the same path recovers the entry.
+//! let recovered = WalLog::open("raft.wal")?;
+//! assert_eq!(recovered.last_index(), 1);
+//! # Ok::<(), duramen_raft_io::Error>(())
+//! ```
+//!
+//! A node takes it as it takes any log:
+//!
+//! ```
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let dir = directory.path();
+//! use duramen_raft_io::{Action, Event, RaftConfig, RaftNode, WalLog};
+//!
+//! let mut node = RaftNode::with_log(RaftConfig::single(1), WalLog::open(dir.join("node-1.wal"))?);
+//! while !node.is_leader() {
+//!     node.step(Event::Tick)?;
+//! }
+//! let actions = node.step(Event::Propose(b"set x = 1".to_vec()))?;
+//! assert!(actions.iter().any(|action| matches!(action, Action::Apply { .. })));
+//! # Ok::<(), duramen_raft_io::Error>(())
+//! ```
+//!
+//! # What is not there yet
+//!
+//! Snapshots: [`RaftLog::apply_snapshot`] answers with an error, so leave raft-io's snapshot threshold at its default,
+//! which asks for none.
+#![forbid(unsafe_code)]
+
+mod wal_log;
+
+pub use raft_io::*;
+pub use wal_log::WalLog;
+
+/// What a program names all the time: raft-io's prelude, with this crate's [`WalLog`].
+pub mod prelude {
+    pub use crate::WalLog;
+    pub use raft_io::prelude::*;
+}
