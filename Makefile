@@ -70,7 +70,7 @@ test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \
 	    'core/fuzz/run decode_batch $(SECONDS)'
 
-check: setup ## formatting, lints, documentation, licences, one version number
+check: setup ## formatting, lints, documentation, licences, one version number, the C header
 	@tests/timed $@ 'cargo fmt --all --check' \
 	    'cargo fmt $(FUZZ) --check' \
 	    'cargo clippy --workspace --locked -- -D warnings' \
@@ -79,7 +79,8 @@ check: setup ## formatting, lints, documentation, licences, one version number
 	    'RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked' \
 	    'cd bindings/elixir && mix format --check-formatted && MIX_ENV=test mix compile --force --warnings-as-errors' \
 	    'tests/licences' \
-	    'cargo test --locked --quiet -p duramen --test house_rules one_version'
+	    'cargo test --locked --quiet -p duramen --test house_rules one_version' \
+	    'cargo test --locked --quiet -p duramen-ffi --test header'
 
 doc: ## the documentation of the Rust crates, in target/doc
 	@tests/timed $@ 'cargo doc --workspace --no-deps --all-features --locked'
