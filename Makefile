@@ -32,11 +32,11 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
 	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' \
-	    '$(MAKE) --no-print-directory test-c' \
-	    '$(MAKE) --no-print-directory test-go' \
-	    '$(MAKE) --no-print-directory test-python' \
-	    '$(MAKE) --no-print-directory test-elixir' \
-	    '$(MAKE) --no-print-directory test-languages'
+	    'make --no-print-directory test-c' \
+	    'make --no-print-directory test-go' \
+	    'make --no-print-directory test-python' \
+	    'make --no-print-directory test-elixir' \
+	    'make --no-print-directory test-languages'
 
 test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
 	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \

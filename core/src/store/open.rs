@@ -12,7 +12,7 @@ use crate::planted::Bug;
 use crate::recovery::{Recovered, has_segments, recover};
 use crate::registry::{Registry, lock};
 use crate::segment::NEW_SEGMENT_NAME;
-use crate::segment::manifest::{Found, Manifest};
+use crate::segment::manifest::{Found, Manifest, NEW_MANIFEST_NAME};
 use crate::state::State;
 use std::collections::HashMap;
 use std::path::Path;
@@ -151,7 +151,7 @@ impl Shared {
 /// Refuses a directory of something else before anything is put into it.
 fn check_names(path: &Path, directory: &dyn Directory) -> Result<()> {
     let names = directory.list().map_err(|error| Error::io_path("list", path, error))?;
-    let ours = |name: &str| [LOCK_NAME, MANIFEST_NAME, NEW_SEGMENT_NAME].contains(&name);
+    let ours = |name: &str| [LOCK_NAME, MANIFEST_NAME, NEW_MANIFEST_NAME, NEW_SEGMENT_NAME].contains(&name);
     match names.iter().find(|name| !ours(name)) {
         Some(name) if !names.iter().any(|name| name == MANIFEST_NAME) && !has_segments(&names) => {
             Err(Error::NotAStore { path: path.into(), detail: format!("it holds {name:?} and no manifest") })
@@ -185,9 +185,5 @@ fn open_manifest(options: &Options, path: &Path, directory: &dyn Directory) -> R
         return Err(Error::NotAStore { path: path.into(), detail: "it is empty".into() });
     }
     let store = options.disk.random().map_err(|error| Error::io("read random bytes for", "the store's id", error))?;
-    let manifest = Manifest::create(directory, Slot::new(store))?;
-    if !options.bugs.has(Bug::DirectoryFlushLeftOut) {
-        directory.sync().map_err(|error| Error::io_path("flush", path, error))?;
-    }
-    Ok(manifest)
+    Manifest::create(directory, Slot::new(store), !options.bugs.has(Bug::DirectoryFlushLeftOut))
 }

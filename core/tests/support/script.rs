@@ -207,7 +207,7 @@ fn durability(random: &mut Random) -> Durability {
 }
 
 fn crash(random: &mut Random) -> Crash {
-    Crash { power: !random.once_in(3), nth: 1 + random.below(6), chance: random.next() }
+    Crash { power: !random.once_in(3), nth: 1 + random.below(12), chance: random.next() }
 }
 
 fn parts(random: &mut Random) -> Vec<Part> {
