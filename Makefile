@@ -14,7 +14,7 @@ GO = GOTOOLCHAIN=local GOPROXY=off GOWORK=off
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-c test-go go-native test-deep check doc header install fuzz crash-sweep
+.PHONY: help setup demo test test-c test-go test-python go-native test-deep check doc header install fuzz crash-sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,7 +29,8 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
 	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' \
 	    '$(MAKE) --no-print-directory test-c' \
-	    '$(MAKE) --no-print-directory test-go'
+	    '$(MAKE) --no-print-directory test-go' \
+	    '$(MAKE) --no-print-directory test-python'
 
 test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
 	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \
@@ -46,6 +47,10 @@ test-go: go-native ## the Go package: its tests with the race detector, the driv
 
 go-native: ## the static library that the Go package links
 	@tests/timed $@ 'tests/setup go' 'bindings/go/internal/native/build'
+
+test-python: setup ## the Python package: its wheel is built, installed into a fresh environment and tested there
+	@tests/timed $@ 'bindings/python/tests/run -q' \
+	    'tests/run python'
 
 test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \

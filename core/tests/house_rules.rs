@@ -67,6 +67,9 @@ const VERSIONS: &[(&str, FindVersion)] =
     &[("CHANGELOG.md", newest_version_of_changelog), ("include/duramen.h", version_of_header), (GO_DOC, version_of_go)];
 const GO_DOC: &str = "bindings/go/doc.go";
 
+/// Places that must take the version from the `Cargo.toml` beside them, and state none.
+const VERSIONS_TAKEN: &[&str] = &["bindings/python/pyproject.toml"];
+
 type FindVersion = fn(&str) -> Option<String>;
 
 // ------------------------------------------------------------------------------------------------------- the tests
@@ -119,7 +122,8 @@ fn one_version_everywhere() {
         Some(found) => Some(format!("{path}: has version {found}, the workspace has {version}")),
         None => Some(format!("{path}: names no version, the workspace has {version}")),
     });
-    no_findings(in_manifests.chain(elsewhere));
+    let taken = VERSIONS_TAKEN.iter().filter_map(|path| version_not_taken(path, &read(path)));
+    no_findings(in_manifests.chain(elsewhere).chain(taken));
 }
 
 #[test]
@@ -254,6 +258,17 @@ fn other_versions(path: &str, manifest: &str, version: &str) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Where a `pyproject.toml` does not leave the version to the build tool, which reads it from `Cargo.toml`.
+fn version_not_taken(path: &str, project: &str) -> Option<String> {
+    let own = section(project, "project").find_map(|line| value_of(line, "version"));
+    let is_dynamic = section(project, "project").any(|line| line.replace(' ', "") == "dynamic=[\"version\"]");
+    match own {
+        Some(own) => Some(format!("{path}: has version {own}, it must take that of Cargo.toml")),
+        None if !is_dynamic => Some(format!("{path}: does not take the version of Cargo.toml")),
+        None => None,
+    }
 }
 
 /// The version in the first heading that has one: `## [Unreleased] - 0.1.0`, `## [0.1.0] - 2026-12-01`.
@@ -723,6 +738,10 @@ fn version_rule_finds_another_number() {
 
     assert_eq!(version_of_go("// const Version\nconst Version = \"0.3.0\"\n").as_deref(), Some("0.3.0"));
     assert_eq!(version_of_go("const VersionOf = \"0.3.0\"\n"), None);
+    for project in ["[project]\nversion = \"0.1.0\"\n", "[project]\n\n[tool.x]\ndynamic = [\"version\"]\n"] {
+        assert!(version_not_taken("pyproject.toml", project).is_some(), "{project}");
+    }
+    assert_eq!(version_not_taken("pyproject.toml", "[project]\ndynamic = [\"version\"]\n"), None);
 
     assert_eq!(newest_version_of_changelog("# 9.9.9\n## [Unreleased]\n"), None);
     assert_eq!(newest_version_of_changelog("## [Unreleased]\n## [0.3.0] - 2026-12-01\n").as_deref(), Some("0.3.0"));
