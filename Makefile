@@ -32,11 +32,11 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
 	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' \
-	    '$(MAKE) --no-print-directory test-c' \
-	    '$(MAKE) --no-print-directory test-go' \
-	    '$(MAKE) --no-print-directory test-python' \
-	    '$(MAKE) --no-print-directory test-elixir' \
-	    '$(MAKE) --no-print-directory test-languages'
+	    'make --no-print-directory test-c' \
+	    'make --no-print-directory test-go' \
+	    'make --no-print-directory test-python' \
+	    'make --no-print-directory test-elixir' \
+	    'make --no-print-directory test-languages'
 
 test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
 	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \
@@ -70,7 +70,7 @@ test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \
 	    'core/fuzz/run decode_batch $(SECONDS)'
 
-check: setup ## formatting, lints, documentation, licences, one version number
+check: setup ## formatting, lints, documentation, licences, one version number, the C header
 	@tests/timed $@ 'cargo fmt --all --check' \
 	    'cargo fmt $(FUZZ) --check' \
 	    'cargo clippy --workspace --locked -- -D warnings' \
@@ -79,7 +79,8 @@ check: setup ## formatting, lints, documentation, licences, one version number
 	    'RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked' \
 	    'cd bindings/elixir && mix format --check-formatted && MIX_ENV=test mix compile --force --warnings-as-errors' \
 	    'tests/licences' \
-	    'cargo test --locked --quiet -p duramen --test house_rules one_version'
+	    'cargo test --locked --quiet -p duramen --test house_rules one_version' \
+	    'cargo test --locked --quiet -p duramen-ffi --test header'
 
 doc: ## the documentation of the Rust crates, in target/doc
 	@tests/timed $@ 'cargo doc --workspace --no-deps --all-features --locked'

@@ -38,7 +38,7 @@ pub extern "C" fn duramen_log_free(log: Option<Box<duramen_log>>) {
 
 /// The lowest present index and the next one, from memory. Between them may be holes.
 ///
-/// present: receives whether there are bounds; there are none while nothing was ever written.
+/// present: receives whether there are bounds; there are none while the log is empty and accepts any index.
 /// first, next: receive them; next is the index behind the last entry. 0 where there are none.
 ///
 /// Does not block on the disk.

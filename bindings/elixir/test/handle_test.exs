@@ -55,7 +55,7 @@ defmodule Duramen.HandleTest do
     program = "{:error, error} = Duramen.open(#{inspect(dir)}); IO.puts(error.code); IO.write(error.message)"
     assert [locked, message] = program |> in_another_vm() |> String.split("\n")
     assert locked == "locked"
-    assert message =~ "is locked by"
+    assert message =~ "is locked by process #{System.pid()}"
     Duramen.close!(log)
     assert in_another_vm("Duramen.open!(#{inspect(dir)}) |> Duramen.append!([{1, \"a\"}]) |> IO.write()") == "1"
     assert Duramen.open!(dir) |> Duramen.count!() == 1

@@ -19,7 +19,7 @@ mod store;
 
 use duramen::{Code, Error, Result};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyCFunction, PyDict};
 
 #[pymodule]
 fn _duramen(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -31,7 +31,15 @@ fn _duramen(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<log::Log>()?;
     module.add_class::<store::Store>()?;
     module.add_function(wrap_pyfunction!(store::open, module)?)?;
-    module.add_function(wrap_pyfunction!(panic, module)?)
+    module.add_function(wrap_pyfunction!(panic, module)?)?;
+    when_forked(&wrap_pyfunction!(opening::forked, module)?)
+}
+
+fn when_forked(in_child: &Bound<'_, PyCFunction>) -> PyResult<()> {
+    let py = in_child.py();
+    let hooks = PyDict::new(py);
+    hooks.set_item("after_in_child", in_child)?;
+    py.import("os")?.call_method("register_at_fork", (), Some(&hooks)).map(|_| ())
 }
 
 /// The table of codes, by name, for the test that compares it with the classes in `_errors.py`.

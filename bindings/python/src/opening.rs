@@ -4,7 +4,9 @@
 //!   and Python's user gets a `ResourceWarning`.
 //! - In a forked child it is dead: a child has the parent's memory and file descriptors but not its threads, and two
 //!   processes that write one log destroy it. Its handles answer `ForkedError`, and their end touches nothing. What core
-//!   knows of open stores was copied, too, so a process forked while a store was open cannot open one at all.
+//!   knows of open stores was copied, too, so a process forked while a store was open cannot open one at all. Python tells
+//!   a child that it is one ([`forked`]); to ask the operating system in every call would cost more than the calls that
+//!   are answered from memory.
 #![forbid(unsafe_code)]
 
 use crate::error::{call, caught};
@@ -13,14 +15,15 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// The process that counts in [`LIVE`]; 0 before the first opening.
-static HOME: AtomicU32 = AtomicU32::new(0);
-/// How many openings of that process have not ended.
+/// How often this process's line was forked since the module was loaded.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+/// How many openings of this process have not ended.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
+/// Was there one in the parent when this process was forked?
+static INHERITED: AtomicBool = AtomicBool::new(false);
 
 /// How long a wait goes on before it looks for signals, so that it can be interrupted.
 const SIGNALS_EVERY: Duration = Duration::from_millis(100);
@@ -29,7 +32,8 @@ pub(crate) struct Opening {
     /// None only while it is dropped.
     store: Option<Store>,
     path: PathBuf,
-    pid: u32,
+    /// [`FORKS`] when it was opened.
+    forks: u64,
     closed: AtomicBool,
 }
 
@@ -38,7 +42,7 @@ impl Opening {
         call(py, || {
             let live = Live::begin()?;
             let store = Some(options.open(&path)?);
-            let opening = Opening { store, path, pid: process::id(), closed: AtomicBool::new(false) };
+            let opening = Opening { store, path, forks: FORKS.load(Ordering::Acquire), closed: AtomicBool::new(false) };
             live.goes_on();
             Ok(opening)
         })
@@ -47,9 +51,13 @@ impl Opening {
     /// The store, unless this is not the process that opened it.
     pub(crate) fn store(&self) -> Result<&Store> {
         match &self.store {
-            Some(store) if self.pid == process::id() => Ok(store),
+            Some(store) if self.is_ours() => Ok(store),
             _ => Err(Error::Forked),
         }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.forks == FORKS.load(Ordering::Acquire)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -104,7 +112,7 @@ impl Opening {
 impl Drop for Opening {
     fn drop(&mut self) {
         let Some(store) = self.store.take() else { return };
-        if self.pid != process::id() {
+        if !self.is_ours() {
             std::mem::forget(store);
             return;
         }
@@ -132,16 +140,24 @@ impl Drop for Opening {
     }
 }
 
+/// What Python calls in a forked child, before anything else runs there.
+#[pyfunction]
+#[pyo3(name = "_forked")]
+pub(crate) fn forked() {
+    FORKS.fetch_add(1, Ordering::AcqRel);
+    if LIVE.swap(0, Ordering::AcqRel) > 0 {
+        INHERITED.store(true, Ordering::Release);
+    }
+}
+
 /// An opening that is about to begin, counted from before to after.
 struct Live;
 
 impl Live {
     fn begin() -> Result<Live> {
-        let (pid, home) = (process::id(), HOME.load(Ordering::Acquire));
-        if home != pid && LIVE.load(Ordering::Acquire) > 0 {
+        if INHERITED.load(Ordering::Acquire) {
             return Err(Error::Forked);
         }
-        HOME.store(pid, Ordering::Release);
         LIVE.fetch_add(1, Ordering::AcqRel);
         Ok(Live)
     }
