@@ -139,7 +139,7 @@ fn every_situation_is_as_in_memory_and_survives() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_calls_are_as_in_memory_and_survive(calls in prop::collection::vec(any_call(), 0..40)) {

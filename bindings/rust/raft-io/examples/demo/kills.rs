@@ -36,7 +36,7 @@ pub(crate) fn run(text: &Text, seed: u64) -> Outcome<()> {
     let directory = directory.map_err(|error| format!("cannot make a temporary directory: {error}"))?;
     let mut part = Part::new(text, seed);
     let done = part.run(directory.path());
-    if done.is_err() {
+    if part.missing > 0 {
         println!("  The logs are kept in {}", directory.keep().display());
     }
     done

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             print!("{HELP}");
             Ok(())
         }
-        Ok(Arguments::Node { id, directory }) => node::run(id, &directory),
+        Ok(Arguments::Node { id, directory }) => return node::run(id, &directory),
         Ok(Arguments::Demo { file, seed }) => demo(&file, seed),
         Err(wrong) => {
             eprintln!("demo: {wrong}; --help shows what it takes");

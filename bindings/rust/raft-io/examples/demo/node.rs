@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,8 +27,15 @@ enum Input {
     End,
 }
 
-pub(crate) fn run(id: NodeId, directory: &Path) -> Outcome<()> {
-    serve(id, directory).inspect_err(|failure| say(&Said::Failed(failure.clone())))
+/// Why it failed is for the demo to say.
+pub(crate) fn run(id: NodeId, directory: &Path) -> ExitCode {
+    match serve(id, directory) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(&Said::Failed(failure));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn serve(id: NodeId, directory: &Path) -> Outcome<()> {
