@@ -4,17 +4,26 @@
 FILE ?=
 N ?= 1000000
 SECONDS ?= 60
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+DESTDIR ?=
+
+# The Elixir package asks for no hex package then, whether Hex is installed or not.
+export DURAMEN_NO_HEX = 1
 
 FUZZ = --manifest-path core/fuzz/Cargo.toml
+# The Go that is there, and nothing from the network.
+GO = GOTOOLCHAIN=local GOPROXY=off GOWORK=off
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-deep check doc fuzz crash-sweep
+.PHONY: help setup demo test test-c test-go go-native test-python test-elixir test-languages test-deep check doc header install \
+    fuzz crash-sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: ## install from Debian what is missing; find Rust
+setup: ## install from Debian what is missing; find Rust and Go
 	@tests/timed $@ 'tests/setup'
 
 demo: ## a three-node Raft cluster, killed again and again, keeps what it acknowledged (FILE=your.txt; needs Rust only)
@@ -22,24 +31,65 @@ demo: ## a three-node Raft cluster, killed again and again, keeps what it acknow
 	    'cargo run --release --quiet --locked --example demo -p duramen-raft-io -- $(if $(FILE),--file "$(FILE)")'
 
 test: setup ## every test that fits into minutes, the examples in the documentation and the README included
-	@tests/timed $@ 'cargo test --workspace --locked'
+	@tests/timed $@ 'cargo test --workspace --exclude duramen-ffi --locked' \
+	    'make --no-print-directory test-c' \
+	    'make --no-print-directory test-go' \
+	    'make --no-print-directory test-python' \
+	    'make --no-print-directory test-elixir' \
+	    'make --no-print-directory test-languages'
+
+test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
+	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \
+	    'tests/drivers/c/build target/drivers/c' \
+	    'tests/run c'
+
+test-go: go-native ## the Go package: its tests with the race detector, the driver, a module outside the repository
+	@tests/timed $@ 'test -z "$$(gofmt -l bindings/go | tee /dev/stderr)"' \
+	    'cd bindings/go && $(GO) go vet ./...' \
+	    'cd bindings/go && $(GO) go test -race ./...' \
+	    '$(GO) tests/drivers/go/build target/go/duramen-driver' \
+	    'tests/run go' \
+	    '$(GO) tests/go-outside'
+
+go-native: ## the static library that the Go package links
+	@tests/timed $@ 'tests/setup go' 'bindings/go/internal/native/build'
+
+test-python: ## the Python package: its wheel is built, installed into a fresh environment and tested there
+	@tests/timed $@ 'bindings/python/tests/run -q'
+
+test-elixir: setup ## the Elixir package: its tests, its driver, and a project outside the repository that uses it
+	@tests/timed $@ 'tests/drivers/elixir/build' \
+	    'cd bindings/elixir && mix test --warnings-as-errors' \
+	    'bindings/elixir/test/outside' \
+	    'tests/run elixir'
+
+test-languages: ## every script by every driver, and stores killed in mid-write handed from each language to each
+	@tests/timed $@ 'cargo build --locked -p duramen-driver' 'tests/run'
 
 test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \
 	    'core/fuzz/run decode_batch $(SECONDS)'
 
-check: setup ## formatting, lints, documentation, licences, one version number
+check: setup ## formatting, lints, documentation, licences, one version number, the C header
 	@tests/timed $@ 'cargo fmt --all --check' \
 	    'cargo fmt $(FUZZ) --check' \
 	    'cargo clippy --workspace --locked -- -D warnings' \
 	    'cargo clippy --workspace --all-targets --all-features --locked -- -D warnings' \
 	    'cargo clippy $(FUZZ) --locked -- -D warnings' \
 	    'RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked' \
+	    'cd bindings/elixir && mix format --check-formatted && MIX_ENV=test mix compile --force --warnings-as-errors' \
 	    'tests/licences' \
-	    'cargo test --locked --quiet -p duramen --test house_rules one_version'
+	    'cargo test --locked --quiet -p duramen --test house_rules one_version' \
+	    'cargo test --locked --quiet -p duramen-ffi --test header'
 
 doc: ## the documentation of the Rust crates, in target/doc
 	@tests/timed $@ 'cargo doc --workspace --no-deps --all-features --locked'
+
+header: ## write include/duramen.h anew from ffi/src
+	@tests/timed $@ 'DURAMEN_HEADER=write cargo test --quiet --locked -p duramen-ffi --test header up_to_date'
+
+install: ## install the C library (PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=)
+	@tests/timed $@ 'PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" ffi/install'
 
 fuzz: setup ## random bytes against the decoder, for SECONDS=60
 	@tests/timed $@ 'core/fuzz/run decode_batch $(SECONDS)'

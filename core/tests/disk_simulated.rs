@@ -128,17 +128,19 @@ fn a_growing_file_keeps_or_loses_size_and_bytes_independently() {
 
 #[test]
 fn bytes_beyond_a_lost_size_do_not_come_back_when_the_file_grows_again() {
-    let (disk, directory) = disk_with_directory(6);
-    let file = flushed_file(&directory, "log", b"");
-    file.write_all_at(0, &[1; 100]).unwrap();
-    let crash = disk.crash_points();
-    let outcome: Outcome = "0,1".parse().unwrap();
-    assert_eq!(crash.explain(&outcome), "log: sector 0 new");
-    let after = crash.disk_after(&outcome);
-    let file = open(&after).open("log", Access::ReadWrite).unwrap();
-    assert_eq!(file.len().unwrap(), 0);
-    file.write_all_at(200, b"x").unwrap();
-    assert_eq!(after.contents(STORE, "log").unwrap()[..200], [0; 200]);
+    for flushed in [0, 10] {
+        let (disk, directory) = disk_with_directory(6);
+        let file = flushed_file(&directory, "log", &vec![7; flushed]);
+        file.write_all_at(flushed as u64, &[1; 100]).unwrap();
+        let crash = disk.crash_points();
+        let outcome: Outcome = "0,1".parse().unwrap();
+        assert_eq!(crash.explain(&outcome), "log: sector 0 new");
+        let after = crash.disk_after(&outcome);
+        let file = open(&after).open("log", Access::ReadWrite).unwrap();
+        assert_eq!(file.len().unwrap(), flushed as u64);
+        file.write_all_at(200, b"x").unwrap();
+        assert_eq!(after.contents(STORE, "log").unwrap()[flushed..200], vec![0; 200 - flushed]);
+    }
 }
 
 #[test]

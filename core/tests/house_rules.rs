@@ -1,7 +1,7 @@
 //! Rules of the house that no compiler checks, read from the source tree:
 //!
 //! - who may import whom inside the crate, and that only `io` calls the operating system
-//! - unsafe code is forbidden in every file but `io/sys.rs`
+//! - unsafe code is forbidden in every file but `io/sys.rs`, and in ffi stands in `guard.rs` only
 //! - every file says at its top what it owns
 //! - no tracked file names a place on somebody's machine, or work that was put off
 //! - there is one version number
@@ -58,8 +58,23 @@ const EVERYTHING: &str = "*";
 const UNSAFE_FILE: &str = "io/sys.rs";
 const PARENTS_OF_UNSAFE: &[&str] = &["lib.rs", "io/mod.rs"];
 
+/// The only file of ffi with unsafe code. The others cannot forbid it, because an exported function carries an attribute
+/// that counts as unsafe; see `ffi/src/lib.rs`.
+const UNSAFE_FILE_OF_FFI: &str = "guard.rs";
+
 /// Every place that states the version, with how to find it there. `Cargo.toml` files are found by themselves.
-const VERSIONS: &[(&str, FindVersion)] = &[("CHANGELOG.md", newest_version_of_changelog)];
+const VERSIONS: &[(&str, FindVersion)] = &[
+    ("CHANGELOG.md", newest_version_of_changelog),
+    ("include/duramen.h", version_of_header),
+    ("bindings/go/doc.go", version_of_go),
+    ("bindings/elixir/mix.exs", version_of_mix_project),
+];
+
+/// Places that must take the version from the `Cargo.toml` beside them, and state none.
+const VERSIONS_TAKEN: &[&str] = &["bindings/python/pyproject.toml"];
+
+/// Places that must take the version from the `Cargo.toml` beside them, and state none.
+const VERSIONS_TAKEN: &[&str] = &["bindings/python/pyproject.toml"];
 
 type FindVersion = fn(&str) -> Option<String>;
 
@@ -78,6 +93,14 @@ fn only_io_calls_the_operating_system() {
 #[test]
 fn unsafe_code_is_forbidden_in_every_file_but_one() {
     no_findings(source_files().iter().filter_map(|(path, text)| missing_unsafe_lint(path, text)));
+}
+
+#[test]
+fn unsafe_code_of_ffi_stands_in_one_file() {
+    let files = rust_files("ffi/src");
+    assert!(files.iter().any(|(path, _)| path == UNSAFE_FILE_OF_FFI), "ffi/src has no {UNSAFE_FILE_OF_FFI}");
+    no_findings(files.iter().flat_map(|(path, text)| unsafe_outside_guard(path, text)));
+    no_findings(files.iter().filter_map(|(path, text)| missing_opening_comment(path, text)));
 }
 
 #[test]
@@ -105,7 +128,8 @@ fn one_version_everywhere() {
         Some(found) => Some(format!("{path}: has version {found}, the workspace has {version}")),
         None => Some(format!("{path}: names no version, the workspace has {version}")),
     });
-    no_findings(in_manifests.chain(elsewhere));
+    let taken = VERSIONS_TAKEN.iter().filter_map(|path| version_not_taken(path, &read(path)));
+    no_findings(in_manifests.chain(elsewhere).chain(taken));
 }
 
 #[test]
@@ -190,6 +214,20 @@ fn missing_unsafe_lint(path: &str, text: &str) -> Option<String> {
     (!has(level)).then(|| format!("{path}: does not contain #![{level}(unsafe_code)]"))
 }
 
+/// Where a file of ffi uses the word `unsafe` for more than the attribute of an exported function.
+fn unsafe_outside_guard(path: &str, text: &str) -> Vec<String> {
+    if path == UNSAFE_FILE_OF_FFI {
+        return Vec::new();
+    }
+    let tokens = tokens(text);
+    let is_attribute = |at: usize| {
+        let around = tokens[at.saturating_sub(2)..].iter().take(7).map(|token| token.text.as_str());
+        around.eq(["#", "[", "unsafe", "(", "no_mangle", ")", "]"])
+    };
+    let found = tokens.iter().enumerate().filter(|(at, token)| token.text == "unsafe" && !is_attribute(*at));
+    found.map(|(_, token)| format!("{path}:{}: unsafe code outside {UNSAFE_FILE_OF_FFI}", token.line)).collect()
+}
+
 fn missing_opening_comment(path: &str, text: &str) -> Option<String> {
     (!text.starts_with("//! ")).then(|| format!("{path}: does not open with a //! comment that says what it owns"))
 }
@@ -228,6 +266,17 @@ fn other_versions(path: &str, manifest: &str, version: &str) -> Vec<String> {
     findings
 }
 
+/// Where a `pyproject.toml` does not leave the version to the build tool, which reads it from `Cargo.toml`.
+fn version_not_taken(path: &str, project: &str) -> Option<String> {
+    let own = section(project, "project").find_map(|line| value_of(line, "version"));
+    let is_dynamic = section(project, "project").any(|line| line.replace(' ', "") == "dynamic=[\"version\"]");
+    match own {
+        Some(own) => Some(format!("{path}: has version {own}, it must take that of Cargo.toml")),
+        None if !is_dynamic => Some(format!("{path}: does not take the version of Cargo.toml")),
+        None => None,
+    }
+}
+
 /// The version in the first heading that has one: `## [Unreleased] - 0.1.0`, `## [0.1.0] - 2026-12-01`.
 fn newest_version_of_changelog(text: &str) -> Option<String> {
     let headings = text.lines().filter(|line| line.starts_with("## "));
@@ -235,6 +284,26 @@ fn newest_version_of_changelog(text: &str) -> Option<String> {
         .flat_map(|heading| heading.split(|c: char| !c.is_ascii_digit() && c != '.'))
         .find(|word| word.split('.').count() == 3 && word.split('.').all(|part| !part.is_empty()))
         .map(str::to_owned)
+}
+
+/// The version that the C header's macros state.
+fn version_of_header(text: &str) -> Option<String> {
+    let number = |name: &str| {
+        let define = format!("#define DURAMEN_VERSION_{name} ");
+        text.lines().find_map(|line| line.strip_prefix(&define))
+    };
+    Some([number("MAJOR")?, number("MINOR")?, number("PATCH")?].join("."))
+}
+
+/// The version that the Go package's constant states.
+fn version_of_go(text: &str) -> Option<String> {
+    text.lines().find_map(|line| value_of(line, "const Version"))
+}
+
+/// `0.1.0` for the line `@version "0.1.0"`.
+fn version_of_mix_project(text: &str) -> Option<String> {
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("@version "))?;
+    Some(value.trim().trim_matches('"').to_owned())
 }
 
 /// Targets of Markdown links that are neither addresses nor places in the same document, without their `#place`.
@@ -482,12 +551,17 @@ fn read(path: &str) -> String {
 
 /// The Rust files of core/src, with paths relative to it.
 fn source_files() -> Vec<(String, String)> {
+    rust_files("core/src")
+}
+
+/// The Rust files of a folder with a crate's sources, with paths relative to it.
+fn rust_files(folder: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
-    walk(&root().join("core/src"), "", &mut files);
+    walk(&root().join(folder), "", &mut files);
     files.retain(|path| path.ends_with(".rs"));
     files.sort();
-    assert!(files.contains(&"lib.rs".to_owned()), "core/src has no lib.rs: the rules would hold for nothing");
-    files.into_iter().map(|path| (path.clone(), read(&format!("core/src/{path}")))).collect()
+    assert!(files.contains(&"lib.rs".to_owned()), "{folder} has no lib.rs: the rules would hold for nothing");
+    files.into_iter().map(|path| (path.clone(), read(&format!("{folder}/{path}")))).collect()
 }
 
 /// What git tracks or would track, relative to the repository; without git, what lies there and was not built.
@@ -521,7 +595,7 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<String>) {
         let path = format!("{prefix}{name}");
         if !item.path().is_dir() {
             files.push(path);
-        } else if !["target", ".git", "corpus", "artifacts"].contains(&name.as_str()) {
+        } else if !["target", ".git", "corpus", "artifacts", "_build"].contains(&name.as_str()) {
             walk(&item.path(), &format!("{path}/"), files);
         }
     }
@@ -634,6 +708,16 @@ fn unsafe_rule_finds_a_file_without_the_lint() {
 }
 
 #[test]
+fn unsafe_rule_of_ffi_knows_the_attribute() {
+    let good = "// unsafe\n#[unsafe(no_mangle)]\npub extern \"C\" fn f() { let _ = \"unsafe\"; }";
+    assert_eq!(unsafe_outside_guard("log.rs", good), Vec::<String>::new());
+    for bad in ["fn f() { unsafe { g() } }", "unsafe fn f() {}", "#[unsafe(naked)] fn f() {}", "unsafe"] {
+        assert_eq!(unsafe_outside_guard("log.rs", bad).len(), 1, "{bad}");
+        assert_eq!(unsafe_outside_guard(UNSAFE_FILE_OF_FFI, bad), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn opening_rule_finds_a_file_without_a_comment() {
     assert!(missing_opening_comment("log.rs", "use std::io;\n").is_some());
     assert!(missing_opening_comment("log.rs", "// A log.\n").is_some());
@@ -664,6 +748,15 @@ fn version_rule_finds_another_number() {
     let good = "[package]\nversion.workspace = true\n[dependencies]\na = { path = \"..\" }\nb = \"2.0.0\"\n";
     assert_eq!(other_versions("Cargo.toml", good, "0.1.0"), Vec::<String>::new());
 
+    assert_eq!(version_of_go("// const Version\nconst Version = \"0.3.0\"\n").as_deref(), Some("0.3.0"));
+    assert_eq!(version_of_go("const VersionOf = \"0.3.0\"\n"), None);
+    for project in ["[project]\nversion = \"0.1.0\"\n", "[project]\n\n[tool.x]\ndynamic = [\"version\"]\n"] {
+        assert!(version_not_taken("pyproject.toml", project).is_some(), "{project}");
+    }
+    assert_eq!(version_not_taken("pyproject.toml", "[project]\ndynamic = [\"version\"]\n"), None);
+
+    assert_eq!(version_of_mix_project("  @version \"0.3.0\"\n").as_deref(), Some("0.3.0"));
+    assert_eq!(version_of_mix_project("version: @version\n"), None);
     assert_eq!(newest_version_of_changelog("# 9.9.9\n## [Unreleased]\n"), None);
     assert_eq!(newest_version_of_changelog("## [Unreleased]\n## [0.3.0] - 2026-12-01\n").as_deref(), Some("0.3.0"));
 }

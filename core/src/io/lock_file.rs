@@ -6,8 +6,11 @@
 //!    then somebody else may hold a lock on a file of the same name. If so, begin again.
 //! 4. Write the process id into it, for people and for the one that is refused. A full disk is no reason to fail here.
 //!
-//! The lock file is never removed: that would let two processes lock two files of the same name. Dropping the guard
-//! closes the file and nothing else; to release the lock expressly would release, in a forked child, the parent's.
+//! The lock file is never removed: that would let two processes lock two files of the same name.
+//!
+//! A fork shares the lock. So the process that took it releases it expressly, rather than by closing the file, which a
+//! child that some other thread is just starting would hold open a moment longer; and in a forked child dropping the
+//! guard closes the file and nothing else, since to release the lock would release the parent's.
 #![forbid(unsafe_code)]
 
 use super::real::check_regular;
@@ -33,7 +36,7 @@ pub(super) fn lock(directory: BorrowedFd<'_>, name: &str) -> io::Result<Lock> {
         }
         if is_still_named(&file, directory, name)? {
             write_holder(&file);
-            return Ok(Lock::Taken(Box::new(RealLock { _file: file })));
+            return Ok(Lock::Taken(Box::new(RealLock { file, owner: process::id() })));
         }
     }
     Err(io::Error::other(format!("the lock file {name} is removed again and again")))
@@ -42,10 +45,21 @@ pub(super) fn lock(directory: BorrowedFd<'_>, name: &str) -> io::Result<Lock> {
 /// A held lock.
 #[derive(Debug)]
 struct RealLock {
-    _file: File,
+    file: File,
+    /// The process that took it.
+    owner: u32,
 }
 
 impl LockGuard for RealLock {}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        if self.owner == process::id() {
+            // Should it fail, closing the file releases the lock too.
+            let _ = self.file.unlock();
+        }
+    }
+}
 
 fn open(directory: BorrowedFd<'_>, name: &str) -> io::Result<File> {
     match sys::open_at(directory, name, How::Create) {
@@ -103,5 +117,31 @@ mod tests {
         assert!(!is_still_named(&file, directory.as_fd(), "LOCK").unwrap());
         fs::write(folder.path().join("LOCK"), "").unwrap();
         assert!(!is_still_named(&file, directory.as_fd(), "LOCK").unwrap());
+    }
+
+    /// A lock, and a second descriptor for it, as a forked child has one.
+    fn locked_and_forked(directory: &File, owner: u32) -> (RealLock, File) {
+        let file = open(directory.as_fd(), "LOCK").unwrap();
+        file.try_lock().unwrap();
+        let forked = file.try_clone().unwrap();
+        (RealLock { file, owner }, forked)
+    }
+
+    #[test]
+    fn the_owner_releases_the_lock_though_a_child_has_it_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = File::open(folder.path()).unwrap();
+        let (guard, _forked) = locked_and_forked(&directory, process::id());
+        drop(guard);
+        assert!(matches!(lock(directory.as_fd(), "LOCK").unwrap(), Lock::Taken(_)));
+    }
+
+    #[test]
+    fn a_forked_child_does_not_release_the_lock_of_its_parent() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = File::open(folder.path()).unwrap();
+        let (guard, _forked) = locked_and_forked(&directory, process::id() + 1);
+        drop(guard);
+        assert!(matches!(lock(directory.as_fd(), "LOCK").unwrap(), Lock::Held(_)));
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! A slot is written and flushed in one step. A write that failed leaves its slot in doubt, so the next one goes to the
 //! same slot again, with a higher version; the other slot stays valid throughout.
+//!
+//! Making one, in order: (1) a file is created under a name of its own, (2) both slots are written and flushed, (3) it
+//! gets its name, (4) the directory is flushed. Whether (4) was done is not known of a manifest that is found, unless it
+//! counts a segment: no segment is made before. Such a manifest is made anew, with what it says, before the first write.
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
@@ -10,6 +14,9 @@ use crate::format::{BLOCK_BYTES, BLOCK_SIZE, Bad};
 use crate::io::{Access, Directory, File};
 use std::io::ErrorKind;
 use std::sync::Arc;
+
+/// The name of a manifest that is being made.
+pub(crate) const NEW_MANIFEST_NAME: &str = "manifest.new";
 
 const SLOTS: u64 = 2;
 
@@ -23,6 +30,8 @@ pub(crate) struct Manifest {
     target: u64,
     /// The highest version that was ever attempted.
     version: u64,
+    /// Is the manifest's name known to be stable?
+    pub(crate) named: bool,
 }
 
 /// What was found where a manifest should be.
@@ -34,18 +43,25 @@ pub(crate) enum Found {
 }
 
 impl Manifest {
-    /// Writes the manifest of a new store, both slots, and flushes it; the caller flushes the directory.
-    pub(crate) fn create(directory: &dyn Directory, slot: Slot) -> Result<Manifest> {
-        let file = match directory.open(MANIFEST_NAME, Access::ReadWrite) {
-            Err(error) if error.kind() == ErrorKind::NotFound => directory.create(MANIFEST_NAME),
-            opened => opened,
-        };
-        let file = file.map_err(|error| Error::io("create", MANIFEST_NAME, error))?;
+    /// Makes a manifest, in the steps above; it replaces one that is there.
+    pub(crate) fn create(directory: &dyn Directory, slot: Slot, sync_directory: bool) -> Result<Manifest> {
+        match directory.remove(NEW_MANIFEST_NAME) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", NEW_MANIFEST_NAME, error));
+            }
+            _ => {}
+        }
+        let file = directory.create(NEW_MANIFEST_NAME).map_err(|error| Error::io("create", MANIFEST_NAME, error))?;
         let grown = file.prewrite(SLOTS * BLOCK_BYTES);
         grown.map_err(|error| Error::io("allocate", MANIFEST_NAME, error))?;
-        let mut manifest = Manifest { file, slot, target: 0, version: slot.version };
+        let mut manifest = Manifest { file, slot, target: 0, version: slot.version, named: true };
         for _ in 0..SLOTS {
             manifest.write(|_| {})?;
+        }
+        let named = directory.rename(NEW_MANIFEST_NAME, MANIFEST_NAME);
+        named.map_err(|error| Error::io("name", MANIFEST_NAME, error))?;
+        if sync_directory {
+            directory.sync().map_err(|error| Error::io("flush the directory for", MANIFEST_NAME, error))?;
         }
         Ok(manifest)
     }
@@ -68,7 +84,8 @@ impl Manifest {
             }
         }
         Ok(best.map_or(Found::Nothing, |(target, slot)| {
-            Found::Valid(Manifest { file, slot, target: (target + 1) % SLOTS, version: slot.version })
+            let named = slot.highest_created > 0;
+            Found::Valid(Manifest { file, slot, target: (target + 1) % SLOTS, version: slot.version, named })
         }))
     }
 

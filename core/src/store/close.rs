@@ -55,10 +55,10 @@ impl Shared {
     /// Flushes, writes the closing batch, flushes again and sets the clean mark.
     fn end(&self) -> Result<()> {
         self.sync()?;
-        if !lock(&self.maintenance).ready {
+        let mut core = self.core();
+        if !core.ready {
             return Ok(()); // Nothing was written, so the store is as it was found.
         }
-        let mut core = self.core();
         if let Some(sequence) = core.commit.accept_closing() {
             core = self.drive(core, |core| core.commit.durable() >= sequence)?;
         }
@@ -72,7 +72,7 @@ impl Shared {
         let end = {
             let core = self.core();
             let settled = core.commit.failure().is_none() && core.commit.durable() == core.commit.accepted();
-            if !maintenance.ready || !settled || !core.commit.has_active() || core.closed {
+            if !core.ready || !settled || !core.commit.has_active() || core.closed {
                 return Ok(());
             }
             *core.commit.end()
@@ -81,7 +81,7 @@ impl Shared {
             (slot.watermark, slot.end_segment, slot.end) = (end.sequence, end.segment, end.end);
             slot.clean = true;
         })?;
-        maintenance.ready = false;
+        self.core().ready = false;
         Ok(())
     }
 

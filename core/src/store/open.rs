@@ -12,7 +12,7 @@ use crate::planted::Bug;
 use crate::recovery::{Recovered, has_segments, recover};
 use crate::registry::{Registry, lock};
 use crate::segment::NEW_SEGMENT_NAME;
-use crate::segment::manifest::{Found, Manifest};
+use crate::segment::manifest::{Found, Manifest, NEW_MANIFEST_NAME};
 use crate::state::State;
 use std::collections::HashMap;
 use std::path::Path;
@@ -108,6 +108,8 @@ impl Shared {
             Start { sequence: end.sequence, link: end, active, footer_bytes, unechoed, unechoed_link },
             options.bugs,
         );
+        // A file that the manifest does not count may have lost its name's flush: it is made anew, under a new name.
+        prepared.iter_mut().filter(|(number, _)| **number > highest).for_each(|(_, uncounted)| *uncounted = None);
         // After a clean stop the prepared segments hold nothing, so they may be used as they are.
         while let Some(entry) = prepared.first_entry() {
             match (report.clean && *entry.key() <= highest, entry.get()) {
@@ -128,7 +130,6 @@ impl Shared {
             maintenance: Mutex::new(Maintenance {
                 manifest,
                 unused: prepared,
-                ready: false,
                 newest: newest_number,
                 newest_capacity,
                 lock: Some(lock),
@@ -137,6 +138,7 @@ impl Shared {
                 commit,
                 accepted: State::from(&state),
                 driving: false,
+                ready: false,
                 closed: false,
                 openings: 1,
             }),
@@ -149,7 +151,7 @@ impl Shared {
 /// Refuses a directory of something else before anything is put into it.
 fn check_names(path: &Path, directory: &dyn Directory) -> Result<()> {
     let names = directory.list().map_err(|error| Error::io_path("list", path, error))?;
-    let ours = |name: &str| [LOCK_NAME, MANIFEST_NAME, NEW_SEGMENT_NAME].contains(&name);
+    let ours = |name: &str| [LOCK_NAME, MANIFEST_NAME, NEW_MANIFEST_NAME, NEW_SEGMENT_NAME].contains(&name);
     match names.iter().find(|name| !ours(name)) {
         Some(name) if !names.iter().any(|name| name == MANIFEST_NAME) && !has_segments(&names) => {
             Err(Error::NotAStore { path: path.into(), detail: format!("it holds {name:?} and no manifest") })
@@ -183,9 +185,5 @@ fn open_manifest(options: &Options, path: &Path, directory: &dyn Directory) -> R
         return Err(Error::NotAStore { path: path.into(), detail: "it is empty".into() });
     }
     let store = options.disk.random().map_err(|error| Error::io("read random bytes for", "the store's id", error))?;
-    let manifest = Manifest::create(directory, Slot::new(store))?;
-    if !options.bugs.has(Bug::DirectoryFlushLeftOut) {
-        directory.sync().map_err(|error| Error::io_path("flush", path, error))?;
-    }
-    Ok(manifest)
+    Manifest::create(directory, Slot::new(store), !options.bugs.has(Bug::DirectoryFlushLeftOut))
 }

@@ -9,6 +9,7 @@ use crate::format::segment::{CAPACITY_MAX, SegmentHeader};
 use crate::format::{BLOCK_BYTES, Salt, round_up};
 use crate::planted::Bug;
 use crate::registry::lock;
+use crate::segment::manifest::Manifest;
 use crate::segment::{Renewal, Segment};
 
 impl Shared {
@@ -16,10 +17,17 @@ impl Shared {
     /// one: every unused segment gets a fresh salt, because it may hold whole batches of writes that were cut.
     pub(super) fn make_ready(&self) -> Result<()> {
         let mut maintenance = lock(&self.maintenance);
-        if maintenance.ready {
-            return Ok(());
+        {
+            let core = self.core();
+            core.check_writable()?;
+            if core.ready {
+                return Ok(());
+            }
         }
-        self.core().check_writable()?;
+        if !maintenance.manifest.named {
+            let slot = maintenance.manifest.slot;
+            maintenance.manifest = Manifest::create(&*self.directory, slot, self.syncs_directory())?;
+        }
         if maintenance.manifest.slot.clean {
             maintenance.manifest.write(|slot| slot.clean = false)?;
         }
@@ -27,7 +35,7 @@ impl Shared {
             let as_before = maintenance.newest_capacity.min(self.segment_bytes());
             self.settle_first(&mut maintenance, 0, as_before)?;
         }
-        maintenance.ready = true;
+        self.core().ready = true;
         Ok(())
     }
 
@@ -92,8 +100,11 @@ impl Shared {
 
     fn make(&self, number: u64, capacity: u64) -> Result<Segment> {
         let header = SegmentHeader { store: self.store, number, salt: self.random()?, capacity };
-        let sync_directory = !self.options.bugs.has(Bug::DirectoryFlushLeftOut);
-        Segment::create(&*self.directory, header, sync_directory)
+        Segment::create(&*self.directory, header, self.syncs_directory())
+    }
+
+    fn syncs_directory(&self) -> bool {
+        !self.options.bugs.has(Bug::DirectoryFlushLeftOut)
     }
 
     fn random(&self) -> Result<Salt> {

@@ -42,9 +42,6 @@ pub(super) struct Maintenance {
     pub(super) manifest: Manifest,
     /// Segments behind the usable ones: to be renewed, or, where there is none, made anew under their number.
     pub(super) unused: BTreeMap<u64, Option<Segment>>,
-    /// May the log be written? False until the clean mark is cleared, or, after an unclean stop, until every unused
-    /// segment has a fresh salt.
-    pub(super) ready: bool,
     /// The highest number that any segment has; 0 if there is none.
     pub(super) newest: u64,
     /// The capacity of that segment; what the first one is to have if there is none.
@@ -61,6 +58,9 @@ pub(super) struct Core {
     pub(super) accepted: State<()>,
     /// Is some thread carrying out an action?
     pub(super) driving: bool,
+    /// May the log be written? False until the clean mark is cleared, or, after an unclean stop, until every unused
+    /// segment has a fresh salt. Changed only by who holds `maintenance`, too.
+    pub(super) ready: bool,
     /// Nothing is written any more: closed, or retired in favour of a fresh recovery.
     pub(super) closed: bool,
     pub(super) openings: usize,

@@ -51,12 +51,16 @@ impl Shared {
 
     /// Checks a batch, makes room for it if need be, and sequences it. An error leaves no trace.
     fn accept(&self, sealed: Sealed, durable: bool) -> Result<(MutexGuard<'_, Core>, u64)> {
-        self.make_ready()?;
         loop {
             let mut core = self.core();
             core.check_writable()?;
             let changes = operations(&sealed.records, &sealed.contents, without_places);
             let draft = core.accepted.draft(changes, self.options.groups_max)?;
+            if !core.ready {
+                drop(core);
+                self.make_ready()?;
+                continue;
+            }
             match core.commit.reserve(&sealed.need()) {
                 Reservation::Granted => {
                     core.accepted.adopt(draft);

@@ -9,97 +9,18 @@ use crate::script::{
     At, BATCH_BYTES_MAX, Crash, ENTRY_BYTES_MAX, End, Entries, Flaw, GROUPS, GROUPS_MAX, Look, PageLimit, Part, Script,
     Step, What,
 };
-use duramen::io::{Calls, CrashPoints, Fault, SimulatedDisk};
+use crate::stop::{Watch, after_crash};
+use crate::tally::{Tally, name_of};
+use duramen::io::{Calls, Fault, SimulatedDisk};
 use duramen::{Code, Durability, Entry, Error, Limit, Options, Position, Store};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 const DIRECTORY: &str = "/store";
 
 const LIMITS: Limits = Limits { entry_bytes: ENTRY_BYTES_MAX, batch_bytes: BATCH_BYTES_MAX, groups: GROUPS_MAX as u64 };
-
-pub(crate) const OPERATIONS: &[&str] = &[
-    "append",
-    "replace_from",
-    "truncate_from",
-    "set_hard_state",
-    "joint batch",
-    "durable write",
-    "buffered write",
-    "get",
-    "read, no limit",
-    "read, limited bytes",
-    "read, limited entries",
-    "iter",
-    "term",
-    "bounds, last, count",
-    "hard_state",
-    "sync",
-    "wait",
-    "clean close, reopen",
-    "drop, reopen",
-    "second open, shared",
-    "kill between calls",
-    "kill inside a write",
-    "kill inside an open",
-    "kill inside a close",
-    "power cut between calls",
-    "power cut inside a write",
-    "power cut inside an open",
-    "power cut inside a close",
-    "write on a full disk",
-    "write on a failing disk",
-];
-
-pub(crate) const ERRORS: &[&str] = &[
-    "not_contiguous: a gap",
-    "not_contiguous: an overlap",
-    "not_contiguous: inside the call",
-    "not_found",
-    "hole",
-    "invalid_argument: index 2^64-1",
-    "invalid_argument: a position never issued",
-    "too_large: entry",
-    "too_large: batch",
-    "too_large: groups",
-    "timeout",
-    "closed",
-    "locked",
-    "options_conflict",
-    "no_space",
-    "io",
-    "poisoned",
-];
-
-/// How often each operation and each error came up.
-#[derive(Debug, Default)]
-pub(crate) struct Tally(BTreeMap<&'static str, u64>);
-
-impl Tally {
-    pub(crate) fn count(&self, name: &str) -> u64 {
-        self.0.get(name).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn add(&mut self, other: &Tally) {
-        other.0.iter().for_each(|(name, count)| *self.0.entry(name).or_default() += count);
-    }
-
-    fn see(&mut self, name: &'static str) {
-        *self.0.entry(name).or_default() += 1;
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (title, names) in [("operation", OPERATIONS), ("error", ERRORS)] {
-            writeln!(f, "{title:42} {:>8}", "times")?;
-            names.iter().try_for_each(|name| writeln!(f, "  {name:40} {:>8}", self.count(name)))?;
-        }
-        Ok(())
-    }
-}
 
 // ------------------------------------------------------------------------------------------------------------- the run
 
@@ -117,7 +38,7 @@ impl Script {
     /// Carries the script out. An error says what the store did and what it should have done.
     pub(crate) fn run(&self, tally: &mut Tally, is_told: bool) -> Checked {
         let disk = SimulatedDisk::new(self.seed);
-        let options = Options::new().segment_bytes(self.segment_bytes).groups_max(GROUPS_MAX);
+        let options = Options::new().bugs(self.bugs).segment_bytes(self.segment_bytes).groups_max(GROUPS_MAX);
         let options = options.entry_bytes_max(ENTRY_BYTES_MAX).batch_bytes_max(BATCH_BYTES_MAX);
         let store = open(&options, &disk)?;
         let states = BTreeMap::from([(0, Model::default())]);
@@ -680,85 +601,4 @@ fn reserved() -> Error {
 
 fn code<T>(result: &duramen::Result<T>) -> Option<Code> {
     result.as_ref().err().map(Error::code)
-}
-
-/// The error's name in the table.
-fn name_of(changes: &[(u64, Change)], error: &Error) -> &'static str {
-    let is_inside =
-        |change: &Change| change.entries().windows(2).any(|pair| pair[0].index.wrapping_add(1) != pair[1].index);
-    match error {
-        Error::NotContiguous { .. } if changes.iter().any(|(_, change)| is_inside(change)) => ERRORS[2],
-        Error::NotContiguous { expected, got, .. } if got > expected => ERRORS[0],
-        Error::NotContiguous { .. } => ERRORS[1],
-        Error::InvalidArgument { .. } => ERRORS[5],
-        Error::TooLarge { limit: ENTRY_BYTES_MAX, .. } => ERRORS[7],
-        Error::TooLarge { limit: BATCH_BYTES_MAX, .. } => ERRORS[8],
-        Error::TooLarge { .. } => ERRORS[9],
-        other => other.code().name(),
-    }
-}
-
-// ----------------------------------------------------------------------------------------------------------- crashes
-
-/// Waits for a disk operation to stop the process or the machine before.
-struct Watch {
-    crash: Crash,
-    seen: Arc<Mutex<Seen>>,
-}
-
-struct Seen {
-    left: u64,
-    stopped: Option<Stopped>,
-}
-
-enum Stopped {
-    Process(SimulatedDisk),
-    Machine(CrashPoints),
-}
-
-impl Watch {
-    fn begin(disk: &SimulatedDisk, crash: Crash) -> Watch {
-        let seen = Arc::new(Mutex::new(Seen { left: crash.nth, stopped: None }));
-        let shared = Arc::clone(&seen);
-        disk.on_operation(Some(Box::new(move |_, disk| {
-            let mut seen = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.left = seen.left.saturating_sub(1);
-            if seen.left == 0 && seen.stopped.is_none() {
-                seen.stopped = Some(Stopped::now(disk, crash));
-            }
-        })));
-        Watch { crash, seen }
-    }
-
-    /// The disk after the crash, and whether it came inside the call.
-    fn end(self, disk: &SimulatedDisk) -> (SimulatedDisk, bool) {
-        disk.on_operation(None);
-        let stopped = self.seen.lock().unwrap_or_else(PoisonError::into_inner).stopped.take();
-        let was_inside = stopped.is_some();
-        (stopped.unwrap_or_else(|| Stopped::now(disk, self.crash)).disk(self.crash), was_inside)
-    }
-}
-
-impl Stopped {
-    fn now(disk: &SimulatedDisk, crash: Crash) -> Stopped {
-        match crash.power {
-            true => Stopped::Machine(disk.crash_points()),
-            false => Stopped::Process(disk.kill()),
-        }
-    }
-
-    fn disk(self, crash: Crash) -> SimulatedDisk {
-        match self {
-            Stopped::Process(disk) => disk,
-            Stopped::Machine(points) => {
-                let outcomes: Vec<_> = points.outcomes(12, crash.chance).collect();
-                let chosen = crash.chance % outcomes.len() as u64;
-                points.disk_after(&outcomes[usize::try_from(chosen).expect("it is an index")])
-            }
-        }
-    }
-}
-
-fn after_crash(disk: &SimulatedDisk, crash: Crash) -> SimulatedDisk {
-    Stopped::now(disk, crash).disk(crash)
 }

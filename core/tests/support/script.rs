@@ -4,6 +4,7 @@
 
 use crate::random::Random;
 use duramen::io::{Failure, OperationKind};
+use duramen::planted::Bugs;
 use duramen::{Durability, HardState};
 use std::fmt;
 
@@ -20,6 +21,7 @@ pub(crate) const BATCH_BYTES_MAX: u64 = 30_000;
 pub(crate) struct Script {
     pub(crate) seed: u64,
     pub(crate) segment_bytes: u64,
+    pub(crate) bugs: Bugs,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -147,7 +149,7 @@ impl Script {
     pub(crate) fn random(seed: u64, steps: usize) -> Script {
         let mut random = Random::new(seed);
         let segment_bytes = random.pick(&[16, 16, 16, 20, 64]) << 10;
-        Script { seed, segment_bytes, steps: (0..steps).map(|_| step(&mut random)).collect() }
+        Script { seed, segment_bytes, bugs: Bugs::default(), steps: (0..steps).map(|_| step(&mut random)).collect() }
     }
 }
 
@@ -205,7 +207,7 @@ fn durability(random: &mut Random) -> Durability {
 }
 
 fn crash(random: &mut Random) -> Crash {
-    Crash { power: !random.once_in(3), nth: 1 + random.below(6), chance: random.next() }
+    Crash { power: !random.once_in(3), nth: 1 + random.below(12), chance: random.next() }
 }
 
 fn parts(random: &mut Random) -> Vec<Part> {

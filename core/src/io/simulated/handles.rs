@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::SimulatedDisk;
+use super::content::{PAGE_BYTES, in_memory};
 use super::fault::Failure;
 use super::injections::Injection;
 use super::operation::{Operation, OperationKind};
@@ -196,9 +197,9 @@ impl File for SimulatedFile {
         let mut state = self.disk.state();
         let Some(failure) = failure else { return state.prewrite(self.id, size) };
         let before = state.inode(self.id).cache.size();
-        let pages = usize::try_from(size.saturating_sub(before) / 4096).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let pages = in_memory(size.saturating_sub(before)) / PAGE_BYTES;
         if failure.leaves_a_part() && pages > 0 {
-            let part = before + 4096 * state.chance.below(pages) as u64;
+            let part = before + (state.chance.below(pages) * PAGE_BYTES) as u64;
             // Even that part may find no room; the error is the fault's either way.
             let _ = state.prewrite(self.id, part);
         }

@@ -8,6 +8,7 @@ macro_rules! injections {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
         /// A kind of fault that the simulated disk injects.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum Injection {
             $($(#[$doc])+ $variant,)+
         }

@@ -1,0 +1,3 @@
+module duramen.example/duramen
+
+go 1.24
