@@ -89,9 +89,10 @@ impl<'a> Part<'a> {
             let before = self.ledger.count();
             let leader = self.write(&mut cluster)?;
             self.kill(cluster)?;
-            let (again, more, open) = (grouped(before), self.ledger.count() - before, self.open.len());
+            let (again, more) = (grouped(before), grouped(self.ledger.count() - before));
+            let open = self.open.len();
             println!(
-                "  round {round:>2} of {ROUNDS}: {again:>5} found again; node {} leads, {more:>3} more acknowledged; killed \
+                "  round {round:>2} of {ROUNDS}: {again:>6} found again; node {} leads, {more:>5} more acknowledged; killed \
                  all with {open:>2} writes in flight",
                 leader.id,
             );
