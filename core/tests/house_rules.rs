@@ -73,9 +73,6 @@ const VERSIONS: &[(&str, FindVersion)] = &[
 /// Places that must take the version from the `Cargo.toml` beside them, and state none.
 const VERSIONS_TAKEN: &[&str] = &["bindings/python/pyproject.toml"];
 
-/// Places that must take the version from the `Cargo.toml` beside them, and state none.
-const VERSIONS_TAKEN: &[&str] = &["bindings/python/pyproject.toml"];
-
 type FindVersion = fn(&str) -> Option<String>;
 
 // ------------------------------------------------------------------------------------------------------- the tests

@@ -28,7 +28,8 @@ fn absent_rust_ends_with_one_line() {
 #[test]
 fn newer_rust_is_accepted_and_missing_packages_are_named_with_their_purpose() {
     for version in ["1.91.0", "1.100.0", "2.0.0", "1.97.0-nightly"] {
-        let machine = Machine::with(&[("cargo", ""), ("rustc", &format!("echo 'rustc {version} (abc)'"))]);
+        let go = ("go", "echo 'go version go1.99.0 linux/amd64'");
+        let machine = Machine::with(&[("cargo", ""), ("rustc", &format!("echo 'rustc {version} (abc)'")), go]);
         let output = machine.setup("all");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{version}: {output:?}");
