@@ -1,6 +1,7 @@
 //! [raft-io](raft_io) with a log that keeps its promises: this crate is `raft_io` with another [`WalLog`], one that stands
-//! on [duramen](duramen). Everything else is raft-io's own, so `use duramen_raft_io as raft_io` is the whole migration of
-//! the code. Files of raft-io's `WalLog` are not read; let a node begin with an empty log and catch up from its peers.
+//! on [duramen]. Everything else is raft-io's own, so `use duramen_raft_io as raft_io` is the whole change to a program.
+//! Files of raft-io's `WalLog` are not read. A node must not forget its vote, so do not give it an empty log under its old
+//! number: remove it from the cluster and add one with another number, which catches up from its peers.
 //!
 //! ```
 //! # let directory = tempfile::tempdir().unwrap();

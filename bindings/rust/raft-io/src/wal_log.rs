@@ -14,7 +14,7 @@ const GROUP: u64 = 0;
 /// raft-io counts entries from 1; 0 is its place before the first one.
 const FIRST_INDEX: Index = 1;
 
-/// A [`RaftLog`] that survives kills and power cuts, over [duramen](duramen).
+/// A [`RaftLog`] that survives kills and power cuts, over [duramen].
 ///
 /// What raft-io asks of a log, and what this one does:
 ///
