@@ -38,7 +38,8 @@ pub(crate) struct Manifest {
 #[derive(Debug)]
 pub(crate) enum Found {
     Valid(Manifest),
-    /// No file, or one in which neither slot was ever valid.
+    /// A file in which neither slot is valid.
+    Invalid,
     Nothing,
 }
 
@@ -83,7 +84,7 @@ impl Manifest {
                 }
             }
         }
-        Ok(best.map_or(Found::Nothing, |(target, slot)| {
+        Ok(best.map_or(Found::Invalid, |(target, slot)| {
             let named = slot.highest_created > 0;
             Found::Valid(Manifest { file, slot, target: (target + 1) % SLOTS, version: slot.version, named })
         }))

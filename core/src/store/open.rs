@@ -75,7 +75,7 @@ impl Shared {
     }
 
     fn open(options: &Options, path: &Path, directory: Arc<dyn Directory>) -> Result<Shared> {
-        check_names(path, &*directory)?;
+        check_directory(options, path, &*directory)?;
         let lock = take_lock(path, &*directory)?;
         let mut manifest = open_manifest(options, path, &*directory)?;
         let recovered = recover(&*directory, &manifest, options.bugs)?;
@@ -148,16 +148,18 @@ impl Shared {
     }
 }
 
-/// Refuses a directory of something else before anything is put into it.
-fn check_names(path: &Path, directory: &dyn Directory) -> Result<()> {
-    let names = directory.list().map_err(|error| Error::io_path("list", path, error))?;
-    let ours = |name: &str| [LOCK_NAME, MANIFEST_NAME, NEW_MANIFEST_NAME, NEW_SEGMENT_NAME].contains(&name);
-    match names.iter().find(|name| !ours(name)) {
-        Some(name) if !names.iter().any(|name| name == MANIFEST_NAME) && !has_segments(&names) => {
-            Err(Error::NotAStore { path: path.into(), detail: format!("it holds {name:?} and no manifest") })
-        }
-        _ => Ok(()),
+/// Refuses a directory of something else, or one in which nothing may be made, before the lock is put into it. A store with
+/// segments is judged under the lock.
+fn check_directory(options: &Options, path: &Path, directory: &dyn Directory) -> Result<()> {
+    let names = list(path, directory)?;
+    if !has_segments(&names) {
+        find_manifest(options, path, directory, &names)?;
     }
+    Ok(())
+}
+
+fn list(path: &Path, directory: &dyn Directory) -> Result<Vec<String>> {
+    directory.list().map_err(|error| Error::io_path("list", path, error))
 }
 
 fn take_lock(path: &Path, directory: &dyn Directory) -> Result<Box<dyn LockGuard>> {
@@ -167,23 +169,39 @@ fn take_lock(path: &Path, directory: &dyn Directory) -> Result<Box<dyn LockGuard
     }
 }
 
-/// The manifest of the store that is there, or of a new one. Segments without a valid manifest are never a new store.
+/// The manifest of the store that is there, or of a new one.
 fn open_manifest(options: &Options, path: &Path, directory: &dyn Directory) -> Result<Manifest> {
-    if let Found::Valid(manifest) = Manifest::open(directory)? {
+    if let Some(manifest) = find_manifest(options, path, directory, &list(path, directory)?)? {
         return Ok(manifest);
     }
-    let names = directory.list().map_err(|error| Error::io_path("list", path, error))?;
-    if has_segments(&names) {
-        return Err(Error::Corrupt {
+    let store = options.disk.random().map_err(|error| Error::io("read random bytes for", "the store's id", error))?;
+    Manifest::create(directory, Slot::new(store), !options.bugs.has(Bug::DirectoryFlushLeftOut))
+}
+
+/// The manifest of the store that is there; none where a new one may be made. Segments without a valid manifest are never a
+/// new store. A manifest gets its name when it is whole, so one that is not valid is damaged, or somebody else's.
+fn find_manifest(
+    options: &Options,
+    path: &Path,
+    directory: &dyn Directory,
+    names: &[String],
+) -> Result<Option<Manifest>> {
+    let not_a_store = |detail| Err(Error::NotAStore { path: path.into(), detail });
+    let is_ours = |name: &String| [LOCK_NAME, NEW_MANIFEST_NAME, NEW_SEGMENT_NAME].contains(&name.as_str());
+    let foreign = names.iter().find(|name| !is_ours(name));
+    match Manifest::open(directory)? {
+        Found::Valid(manifest) => Ok(Some(manifest)),
+        Found::Invalid | Found::Nothing if has_segments(names) => Err(Error::Corrupt {
             file: MANIFEST_NAME.into(),
             offset: 0,
             batch: None,
             detail: "there are segments, but neither manifest slot is valid".into(),
-        });
+        }),
+        Found::Invalid => not_a_store(format!("its {MANIFEST_NAME} is not that of a store")),
+        Found::Nothing => match foreign {
+            Some(name) => not_a_store(format!("it holds {name:?} and no manifest")),
+            None if !options.create => not_a_store("it is empty".into()),
+            None => Ok(None),
+        },
     }
-    if !options.create {
-        return Err(Error::NotAStore { path: path.into(), detail: "it is empty".into() });
-    }
-    let store = options.disk.random().map_err(|error| Error::io("read random bytes for", "the store's id", error))?;
-    Manifest::create(directory, Slot::new(store), !options.bugs.has(Bug::DirectoryFlushLeftOut))
 }
