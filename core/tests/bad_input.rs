@@ -356,17 +356,13 @@ fn a_newer_format_is_refused_by_name() {
 
 #[test]
 fn segments_without_a_manifest_are_corrupt_and_not_a_new_store() {
-    let damages: [(&str, fn(&SimulatedDisk)); 2] = [
-        ("no manifest", |disk| disk.lose_file(DIRECTORY, "MANIFEST").unwrap()),
-        ("no valid slot", |disk| {
-            disk.flip_bit(DIRECTORY, "MANIFEST", 50, 1).unwrap();
-            disk.flip_bit(DIRECTORY, "MANIFEST", 4096 + 50, 1).unwrap();
-        }),
-    ];
-    for (what, damage) in damages {
+    for what in ["no manifest", "no valid slot"] {
         let disk = SimulatedDisk::new(1);
         prepared_store(&disk).close().unwrap();
-        damage(&disk);
+        match what {
+            "no manifest" => disk.lose_file(DIRECTORY, "MANIFEST").unwrap(),
+            _ => [50, 4096 + 50].iter().for_each(|at| disk.flip_bit(DIRECTORY, "MANIFEST", *at, 1).unwrap()),
+        }
         let (names_before, operations) = (names(&disk), disk.operations());
         for options in [options(&disk), options(&disk).create(false)] {
             match options.open(DIRECTORY) {

@@ -1,7 +1,7 @@
 //! The worked example of `FORMAT.md`: made by the writer, printed there, and decoded from there.
 #![forbid(unsafe_code)]
 
-use super::{Action, Commit, Sealed, Start};
+use super::{Action, Commit, Reservation, Sealed, Start};
 use crate::entry::{Entry, HardState};
 use crate::format::batch::{Content, Header, Spot, decode_bodies, decode_front};
 use crate::format::body::{encode_entry, encode_hard_state, stamp_of};
@@ -57,7 +57,8 @@ fn example() -> Vec<u8> {
     };
     let mut commit = Commit::new(start, Bugs::default());
     commit.add_prepared(SegmentHeader { store: [7; 16], number: 2, salt: SALT, capacity: 256 << 10 });
-    commit.accept(sealed, false);
+    let Reservation::Granted(grant) = commit.reserve(&sealed.need()) else { panic!("there is room") };
+    commit.accept(sealed, false, grant);
     match commit.next_action() {
         Some(Action::Write(write)) => write.encode().expect("memory for a small write"),
         action => panic!("the first action is {action:?}"),

@@ -64,10 +64,10 @@ impl Sealed {
 #[derive(Debug)]
 struct Accepted {
     sequence: u64,
+    /// The number of the segment that it goes to.
+    segment: u64,
     sealed: Sealed,
     durable: bool,
-    /// The batch without body that ends an opening; room for it is always kept.
-    closing: bool,
 }
 
 /// A batch that has its place.
@@ -139,11 +139,15 @@ pub(crate) enum Action {
     Flush(Flush),
 }
 
+/// Room for one batch in the segment of this number, until anything else is accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Grant(u64);
+
 /// Is there room for a batch?
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reservation {
     /// In the worst case too.
-    Granted,
+    Granted(Grant),
     /// Once the prepared segment `at` (counted from the next one) is there and holds `capacity` bytes.
     NeedsSegment { at: usize, capacity: u64 },
 }
@@ -249,27 +253,32 @@ impl Commit {
 
     // -- room
 
-    /// Asks for room for one more batch behind everything that is accepted.
+    /// Asks for room for one more batch behind everything that is accepted: in the segment that the last accepted one goes
+    /// to, or at the start of the next.
     pub(crate) fn reserve(&self, need: &Need) -> Reservation {
-        let echo_bytes = self.echo.bytes() + self.interval.bytes();
-        let mut room = Room::new(echo_bytes);
+        let (mut room, mut segment) = (Room::new(self.echo.bytes() + self.interval.bytes()), 0);
         if let Some(tail) = &self.tail {
             room.enter(tail.header.capacity, tail.position, tail.footer_bytes);
+            segment = tail.header.number;
         }
         let mut next = 0;
-        for need in self.queue.iter().map(|accepted| accepted.sealed.need()).chain([*need]) {
-            while !room.take(&need) {
-                let Some(segment) = self.prepared.get(next) else {
-                    return Reservation::NeedsSegment { at: next, capacity: room.capacity_for(&need) };
-                };
-                if segment.capacity < room.capacity_for(&need) {
-                    return Reservation::NeedsSegment { at: next, capacity: room.capacity_for(&need) };
-                }
-                room.enter(segment.capacity, SEGMENT_START, 0);
-                next += 1;
+        for accepted in &self.queue {
+            if accepted.segment != segment {
+                let header = &self.prepared[next];
+                debug_assert_eq!(header.number, accepted.segment, "segments are taken in order, none is left out");
+                room.enter(header.capacity, SEGMENT_START, 0);
+                (segment, next) = (header.number, next + 1);
             }
+            room.take_granted(&accepted.sealed.need());
         }
-        Reservation::Granted
+        if room.take(need) {
+            return Reservation::Granted(Grant(segment));
+        }
+        let capacity = room.capacity_for(need);
+        match self.prepared.get(next) {
+            Some(header) if header.capacity >= capacity => Reservation::Granted(Grant(header.number)),
+            _ => Reservation::NeedsSegment { at: next, capacity },
+        }
     }
 
     /// Adds a prepared segment behind the others.
@@ -290,21 +299,26 @@ impl Commit {
 
     // -- sequencing
 
-    /// Gives a batch its sequence number. Room was granted for it since anything else was accepted.
-    pub(crate) fn accept(&mut self, sealed: Sealed, durable: bool) -> u64 {
-        self.push(sealed, durable, false)
+    /// Gives a batch its sequence number.
+    pub(crate) fn accept(&mut self, sealed: Sealed, durable: bool, grant: Grant) -> u64 {
+        self.push(sealed, durable, grant)
     }
 
     /// The batch without body that ends an opening, with what no batch repeats yet. None if there is nothing to end: the
     /// last batch is one already, or nothing was written.
     pub(crate) fn accept_closing(&mut self) -> Option<u64> {
-        let nothing = self.tail.is_none() || (self.interval.is_empty() && self.echo.is_empty());
-        (!nothing).then(|| self.push(Sealed::default(), true, true))
+        let tail = self.tail.as_ref()?.header.number;
+        if self.interval.is_empty() && self.echo.is_empty() {
+            return None;
+        }
+        // Room for it is always kept.
+        let segment = self.queue.back().map_or(tail, |last| last.segment);
+        Some(self.push(Sealed::default(), true, Grant(segment)))
     }
 
-    fn push(&mut self, sealed: Sealed, durable: bool, closing: bool) -> u64 {
+    fn push(&mut self, sealed: Sealed, durable: bool, Grant(segment): Grant) -> u64 {
         self.accepted += 1;
-        self.queue.push_back(Accepted { sequence: self.accepted, sealed, durable, closing });
+        self.queue.push_back(Accepted { sequence: self.accepted, segment, sealed, durable });
         if durable {
             self.want(self.accepted);
         }
@@ -386,21 +400,23 @@ impl Commit {
         if barrier {
             return self.issue_flush();
         }
-        let header = self.prepared.pop_front().expect("room in a prepared segment was granted to every accepted batch");
+        let header = self.prepared.pop_front().expect("a segment in which room was granted is prepared");
         self.tail = Some(Tail { header, position: SEGMENT_START, footer_bytes: 0, open_block: false });
-        Some(Action::Write(self.gather().expect("a prepared segment holds what it was granted for")))
+        Some(Action::Write(self.gather().expect("the next batch goes to the next segment")))
     }
 
-    /// Takes the batches from the front of the queue that fit into the active segment and gives them their places.
+    /// Takes the batches from the front of the queue that go to the active segment, as many as one write gathers, and
+    /// gives them their places.
     fn gather(&mut self) -> Option<Write> {
         let tail = self.tail.as_ref()?;
         let aligned = round_up(tail.position, BLOCK_BYTES);
-        let mut room = Room::new(self.echo.bytes() + self.interval.bytes());
-        room.enter(tail.header.capacity, aligned, tail.footer_bytes);
-        let mut fits = |accepted: &Accepted| {
-            room.position - aligned < WRITE_BYTES_MAX && (accepted.closing || room.place(&accepted.sealed.need()))
+        let (number, mut bytes) = (tail.header.number, 0);
+        let mut joins = |accepted: &Accepted| {
+            let joins = accepted.segment == number && bytes < WRITE_BYTES_MAX;
+            bytes += accepted.sealed.need().bytes;
+            joins
         };
-        let count = self.queue.iter().position(|accepted| !fits(accepted)).unwrap_or(self.queue.len());
+        let count = self.queue.iter().position(|accepted| !joins(accepted)).unwrap_or(self.queue.len());
         let taken: Vec<Accepted> = self.queue.drain(..count).collect();
         let through = taken.last()?.sequence;
         let durable = taken.iter().any(|accepted| accepted.durable);
@@ -449,6 +465,7 @@ impl Commit {
             link.map(|link| (header.segment, link)),
         );
         tail.position = end;
+        assert!(end <= tail.header.capacity, "batch {sequence} ends at {end} in {:?}", tail.header);
         tail.footer_bytes += footer_share(stamped.sealed.records.len() as u64, end - stamped.offset);
         self.link = Link { segment: header.segment, salt: header.salt, end, sequence, sums };
         stamped
@@ -480,7 +497,9 @@ mod tests {
         };
         let mut commit = Commit::new(start, Bugs::default());
         commit.add_prepared(golden::segment_header());
-        commit.accept(golden_operations().seal(&Options::default()).expect("it is sound"), true);
+        let sealed = golden_operations().seal(&Options::default()).expect("it is sound");
+        let Reservation::Granted(grant) = commit.reserve(&sealed.need()) else { panic!("there is room") };
+        commit.accept(sealed, true, grant);
         let Some(Action::Write(write)) = commit.next_action() else { panic!("a batch waits to be written") };
         assert_eq!((write.segment, write.offset), (golden::segment_header(), SEGMENT_START));
         let bytes = write.encode().expect("there is memory");

@@ -1,14 +1,13 @@
 //! Room in a segment, in the worst case: what a batch may take, and what closing and sealing the segment will take.
 //!
-//! Where a batch really goes depends on flushes that are yet to come, so two questions are asked. [`Room::take`], when a
-//! batch is accepted, assumes that every batch starts on a new block and that an echo costs another one. [`Room::place`],
-//! when it is written, knows better. Because every batch goes into the first segment in order where it fits, what `take`
-//! granted is never short of what `place` needs: the real position is never beyond the assumed one.
+//! Where in its segment a batch really comes to lie depends on flushes that are yet to come: the assumption is that every
+//! batch starts on a new block and that an echo costs another one. To which segment it goes is settled when it is
+//! accepted. So what a segment holds is what was granted room in it, and the real position is never beyond the assumed one.
+//! (Were a batch put where it fits when it is written, one that came earlier than assumed into a smaller segment might
+//! push a large one into a segment that cannot hold it.)
 #![forbid(unsafe_code)]
 
-use super::{
-    BATCH_ALIGN_BYTES, BLOCK_BYTES, HEADER_BYTES, RECORD_BYTES, SEGMENT_START, SUPPLEMENT_BYTES_FIXED, round_up,
-};
+use super::{BLOCK_BYTES, HEADER_BYTES, RECORD_BYTES, SEGMENT_START, SUPPLEMENT_BYTES_FIXED, round_up};
 
 const SUPPLEMENT: u64 = SUPPLEMENT_BYTES_FIXED as u64;
 const RECORD: u64 = RECORD_BYTES as u64;
@@ -31,7 +30,7 @@ pub(crate) struct Need {
 /// How far a segment is filled, and what is owed to it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
-    pub(super) position: u64,
+    position: u64,
     capacity: u64,
     /// What the footer will take for the batches that are in the segment.
     footer_bytes: u64,
@@ -52,30 +51,33 @@ impl Room {
 
     /// Takes room for a batch wherever it may come to lie. False, and nothing taken, if there is not enough.
     pub(super) fn take(&mut self, need: &Need) -> bool {
-        let start = round_up(self.position, BLOCK_BYTES);
-        self.advance(start + round_up(need.bytes + SUPPLEMENT, BLOCK_BYTES) + BLOCK_BYTES, need)
+        let mut room = *self;
+        room.take_granted(need);
+        let fits = room.end() <= self.capacity;
+        if fits {
+            *self = room;
+        }
+        fits
     }
 
-    /// Takes room for a batch that goes to the present position.
-    pub(super) fn place(&mut self, need: &Need) -> bool {
-        self.advance(round_up(self.position + need.bytes + SUPPLEMENT, BATCH_ALIGN_BYTES), need)
+    /// Takes room for a batch that it was granted before.
+    pub(super) fn take_granted(&mut self, need: &Need) {
+        let start = round_up(self.position, BLOCK_BYTES);
+        self.position = start + round_up(need.bytes + SUPPLEMENT, BLOCK_BYTES) + BLOCK_BYTES;
+        self.echo_bytes += need.records * RECORD;
+        self.footer_bytes += footer_share(need.records, need.bytes);
     }
 
     /// The smallest new segment that `take` accepts this batch in.
     pub(super) fn capacity_for(&self, need: &Need) -> u64 {
-        let mut room = Room { position: SEGMENT_START, capacity: u64::MAX, footer_bytes: 0, ..*self };
-        room.take(need);
-        round_up(room.position + room.echo_bytes + room.footer_bytes + CLOSING_BYTES, BLOCK_BYTES)
+        let mut room = Room { position: SEGMENT_START, footer_bytes: 0, ..*self };
+        room.take_granted(need);
+        round_up(room.end(), BLOCK_BYTES)
     }
 
-    fn advance(&mut self, position: u64, need: &Need) -> bool {
-        let footer_bytes = self.footer_bytes + footer_share(need.records, need.bytes);
-        let echo_bytes = self.echo_bytes + need.records * RECORD;
-        let fits = position + echo_bytes + footer_bytes + CLOSING_BYTES <= self.capacity;
-        if fits {
-            *self = Room { position, footer_bytes, echo_bytes, ..*self };
-        }
-        fits
+    /// Where the segment would end if it were closed and sealed now.
+    fn end(&self) -> u64 {
+        self.position + self.echo_bytes + self.footer_bytes + CLOSING_BYTES
     }
 }
 

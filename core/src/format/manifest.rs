@@ -92,9 +92,10 @@ impl Slot {
             },
         };
         reader.zeros(36)?;
-        match slot.first_live {
-            0 => Err(Bad::Damaged("the first live segment is 0".into())),
-            _ => Ok(slot),
+        // Before the first segment is made, it is the first live one.
+        match (1..=slot.highest_created.saturating_add(1)).contains(&slot.first_live) {
+            true => Ok(slot),
+            false => Err(Bad::Damaged(format!("impossible first live segment {}", slot.first_live))),
         }
     }
 }
@@ -132,6 +133,16 @@ mod tests {
             let mut flipped = slot.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(Slot::decode(&flipped), Err(Bad::Damaged(_))), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_first_live_segment_behind_the_highest_is_damage() {
+        for (first_live, highest_created, is_sound) in
+            [(0, 7, false), (1, 0, true), (2, 0, false), (8, 7, true), (9, 7, false), (u64::MAX, u64::MAX, true)]
+        {
+            let slot = Slot { first_live, highest_created, ..slot() };
+            assert_eq!(Slot::decode(&slot.encode()).is_ok(), is_sound, "{first_live} of {highest_created}");
         }
     }
 

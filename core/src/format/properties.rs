@@ -76,10 +76,11 @@ fn header() -> impl Strategy<Value = Header> {
 
 fn slot() -> impl Strategy<Value = Slot> {
     (any::<[u8; 16]>(), 1..=u64::MAX, vec(number(), 5), any::<bool>()).prop_map(
-        |(store, first_live, numbers, clean)| {
-            let [version, highest_created, watermark, end_segment, end] = numbers[..] else {
+        |(store, highest_created, numbers, clean)| {
+            let [version, first_live, watermark, end_segment, end] = numbers[..] else {
                 unreachable!("there are five")
             };
+            let first_live = 1 + first_live % highest_created;
             Slot { store, version, first_live, highest_created, watermark, end_segment, end, clean }
         },
     )

@@ -62,9 +62,9 @@ impl Shared {
                 continue;
             }
             match core.commit.reserve(&sealed.need()) {
-                Reservation::Granted => {
+                Reservation::Granted(grant) => {
                     core.accepted.adopt(draft);
-                    let sequence = core.commit.accept(sealed, durable);
+                    let sequence = core.commit.accept(sealed, durable, grant);
                     return Ok((core, sequence));
                 }
                 Reservation::NeedsSegment { .. } => {

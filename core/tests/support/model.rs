@@ -209,10 +209,7 @@ fn too_large(changes: &[(u64, Change)], limits: &Limits) -> Vec<Refusal> {
 pub(crate) fn write(store: &Store, changes: &[(u64, Change)], durability: Durability) -> duramen::Result<Position> {
     match changes {
         [(group, change)] => write_one(&store.log(*group), change, durability),
-        _ => {
-            let add = |batch: Batch, (group, change): &(u64, Change)| batch.log(*group, |log| add_to(log, change));
-            store.write_with(changes.iter().fold(Batch::new(), add), durability)
-        }
+        _ => store.write_with(changes.iter().fold(Batch::new(), add), durability),
     }
 }
 
@@ -227,6 +224,11 @@ fn write_one(log: &Log, change: &Change, durability: Durability) -> duramen::Res
         (Change::HardState(state), Durability::Durable) => log.set_hard_state(*state),
         (Change::HardState(state), _) => log.set_hard_state_with(*state, durability),
     }
+}
+
+/// Adds a change to a joint batch.
+pub(crate) fn add(batch: Batch, (group, change): &(u64, Change)) -> Batch {
+    batch.log(*group, |log| add_to(log, change))
 }
 
 fn add_to(log: LogBatch, change: &Change) -> LogBatch {
