@@ -239,11 +239,15 @@ impl Replay {
             let detail = format!("{why}; the segment behind it says that it ends as {next:x?}, found {:x?}", self.end);
             return Err(corrupt(&name, position, Some(self.end.sequence + 1), detail));
         }
+        let begun_in_vain = self.end.sequence == before.sequence;
+        if begun_in_vain && !last {
+            let detail = format!("{why}; it holds no whole batch, although a segment behind it is begun");
+            return Err(corrupt(&name, SEGMENT_START, Some(self.end.sequence + 1), detail));
+        }
         if last {
-            self.torn_begin = self.end.sequence == before.sequence;
+            self.torn_begin = begun_in_vain;
             self.stop = Some(Torn { file: name, offset: position, batch: self.end.sequence + 1, detail: why });
         }
-        debug_assert!(self.end.segment == number || self.torn_begin, "replay of {number} ended as {:?}", self.end);
         Ok(())
     }
 

@@ -13,7 +13,9 @@ use crate::format::supplement::Supplement;
 use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, Bad, Decoded, round_up};
 use crate::number::size;
 
-const WINDOW_BYTES: usize = 256 << 10;
+/// The first read of a segment, which is often its only one; every further read is twice as large, up to a bound.
+const WINDOW_BYTES_FIRST: usize = 8 << 10;
+const WINDOW_BYTES_MAX: usize = 256 << 10;
 
 /// A batch that is whole.
 #[derive(Debug)]
@@ -142,7 +144,8 @@ impl<'a> Scanner<'a> {
         }
         let window_end = self.window_at + self.window.len() as u64;
         if offset < self.window_at || offset + count > window_end {
-            self.move_window(offset, size(count).max(WINDOW_BYTES).min(size(self.size - offset)))?;
+            let bytes = (2 * self.window.len()).clamp(WINDOW_BYTES_FIRST, WINDOW_BYTES_MAX);
+            self.move_window(offset, size(count).max(bytes).min(size(self.size - offset)))?;
         }
         let start = size(offset - self.window_at);
         Ok(Some(&self.window[start..start + size(count)]))

@@ -36,3 +36,13 @@ fn same_seed_gives_the_same_run() {
         assert_eq!(run(&plan), run(&plan));
     }
 }
+
+#[test]
+#[ignore = "takes a minute; `make test-deep` runs it"]
+fn acknowledged_writes_survive_power_cuts_from_many_seeds() {
+    for seed in 100..160 {
+        let tally =
+            run(&Plan { seed, power_cuts: 1000, flushes: Flushes::Done }).unwrap_or_else(|lost| panic!("{lost}"));
+        assert!(tally.acknowledged >= 3000, "seed {seed}: {tally:?}");
+    }
+}

@@ -1,0 +1,20 @@
+//! The crash enumeration: workloads on a simulated disk, a power cut before every operation of the disk, and the judgement
+//! on what each of them leaves.
+//!
+//! 1. A [`workload`] chooses writes, syncs and reopenings; a [`run`] carries them out.
+//! 2. A [`watch`] notes every moment at which the power may fail, with what was promised by then.
+//! 3. The [`enumeration`] makes the disks that can come of each moment; each is put on [`trial`].
+//! 4. The [`oracle`] compares with the [`model`] after exactly k batches, one k for all groups, durable ≤ k ≤ accepted.
+
+pub(crate) mod dice;
+pub(crate) mod enumeration;
+pub(crate) mod history;
+pub(crate) mod model;
+pub(crate) mod oracle;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod tally;
+pub(crate) mod trial;
+pub(crate) mod violation;
+pub(crate) mod watch;
+pub(crate) mod workload;

@@ -1,0 +1,114 @@
+//! The trial of one state of the disk: opened, judged, every other time opened again, written, ended, opened once more.
+
+use super::dice::Dice;
+use super::history::{History, Promise};
+use super::model::{Change, Model, Write};
+use super::oracle::{compare_shape, judge, judge_shape};
+use super::plan::Plan;
+use duramen::io::SimulatedDisk;
+use duramen::{Durability, Entry, Store};
+use std::sync::Arc;
+
+/// Puts a disk that a power cut left through everything that must hold. The dice choose how it goes on.
+pub(crate) fn try_disk(
+    plan: &Plan,
+    disk: &SimulatedDisk,
+    history: &History,
+    promise: Promise,
+    dice: &mut Dice,
+) -> Result<(), String> {
+    let store = plan.open(disk)?;
+    let batches = judge(&store, history, promise)?;
+    let store = if dice.one_in(2) { open_again(plan, disk, store, history, batches)? } else { store };
+    go_on(plan, disk, store, history, batches, dice).map_err(|why| format!("{why}; {batches} batches were found"))
+}
+
+/// Recovering twice gives what recovering once gave.
+fn open_again(
+    plan: &Plan,
+    disk: &SimulatedDisk,
+    first: Store,
+    history: &History,
+    batches: u64,
+) -> Result<Store, String> {
+    let report = first.recovery_report().clone();
+    drop(first);
+    let second = plan.open(disk).map_err(|why| format!("second opening: {why}"))?;
+    if *second.recovery_report() != report {
+        return Err(format!("second opening reports {:?}, the first {report:?}", second.recovery_report()));
+    }
+    judge_shape(&second, history, Promise::exactly(batches)).map_err(|why| format!("second opening: {why}"))?;
+    Ok(second)
+}
+
+/// Writes once more and ends the opening. Nothing that was cut may come back, and nothing else may go.
+fn go_on(
+    plan: &Plan,
+    disk: &SimulatedDisk,
+    store: Store,
+    history: &History,
+    batches: u64,
+    dice: &mut Dice,
+) -> Result<(), String> {
+    let write = next_write(history, batches, dice);
+    let mut after = history.up_to(batches);
+    after.push(Arc::clone(&write));
+    write.send(&store).map_err(|error| format!("the first write failed: {error}"))?;
+    compare_shape(&store, after.last()).map_err(|why| format!("after the first write: {why}"))?;
+    let written = Promise::exactly(after.accepted());
+    match dice.below(3) {
+        0 => {
+            store.close().map_err(|error| format!("closing failed: {error}"))?;
+            after.push_closing();
+            let store = plan.open(disk).map_err(|why| format!("after closing: {why}"))?;
+            match store.recovery_report() {
+                report if !report.clean || report.torn.is_some() => Err(format!("after closing: {report:?}")),
+                _ => judge(&store, &after, Promise { accepted: after.accepted(), ..written }).map(drop),
+            }
+        }
+        1 => {
+            drop(store);
+            let store = plan.open(disk).map_err(|why| format!("after dropping: {why}"))?;
+            judge(&store, &after, written).map(drop).map_err(|why| format!("after dropping: {why}"))
+        }
+        _ => {
+            let points = disk.crash_points();
+            drop(store);
+            let mut outcomes = points.outcomes(16, dice.roll());
+            let outcome = outcomes.nth(usize::try_from(dice.below(16)).unwrap()).unwrap_or_else(|| points.all_new());
+            let store = plan.open(&points.disk_after(&outcome)).map_err(|why| format!("after a power cut: {why}"))?;
+            let durable = if write.durability == Durability::Durable { written.durable } else { batches };
+            let promise = Promise { durable, ..written };
+            judge(&store, &after, promise).map(drop).map_err(|why| format!("after a power cut: {why}"))
+        }
+    }
+}
+
+/// What a client does next: mostly it sends again what was lost, byte for byte; sometimes something else of the same size;
+/// something new where nothing was lost.
+pub(crate) fn next_write(history: &History, batches: u64, dice: &mut Dice) -> Arc<Write> {
+    match history.writes_after(batches).next() {
+        Some(lost) if !dice.one_in(4) => Arc::clone(lost),
+        Some(lost) => Arc::new(with_other_bytes(lost, dice)),
+        None => Arc::new(new_write(history.state(batches), dice)),
+    }
+}
+
+fn with_other_bytes(write: &Write, dice: &mut Dice) -> Write {
+    let mut write = write.clone();
+    for (_, change) in &mut write.changes {
+        if let Change::Append(entries) | Change::ReplaceFrom(_, entries) = change {
+            entries.iter_mut().for_each(|entry| entry.data = dice.bytes(entry.data.len() as u64));
+        }
+    }
+    write
+}
+
+fn new_write(model: &Model, dice: &mut Dice) -> Write {
+    let index = model.group(0).next().unwrap_or(1);
+    let term = model.group(0).entries.last_key_value().map_or(1, |(_, entry)| entry.term);
+    let size = dice.below(1_000);
+    let entry = Entry::new(index, term, dice.bytes(size));
+    let durability = if dice.one_in(4) { Durability::Buffered } else { Durability::Durable };
+    Write { changes: vec![(0, Change::Append(vec![entry]))], durability }
+}

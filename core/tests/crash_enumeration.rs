@@ -1,0 +1,74 @@
+//! Four workloads, every operation of the disk, the states that a power cut there can leave; and power cuts inside the
+//! opening that follows, and inside the first write after it.
+//!
+//! `DURAMEN_CRASH_STATES=N` looks at so many states (`make crash-sweep N=…`). A violation prints a line that shows it
+//! again, through the test `replay`.
+
+mod crash;
+
+use crash::enumeration::Enumeration;
+use crash::plan::Plan;
+use crash::run::Run;
+use crash::tally::Tally;
+use crash::violation::{REPLAY, Target};
+use crash::workload::Workload;
+use std::env;
+use std::io::Write;
+use std::time::Instant;
+
+/// How many states all workloads together look at, at least, if nothing else is asked for.
+const STATES: u64 = 100_000;
+
+#[test]
+fn durable_appends_survive_every_power_cut() {
+    enumerate(Workload::Append);
+}
+
+#[test]
+fn replaced_and_truncated_entries_stay_gone() {
+    enumerate(Workload::Replace);
+}
+
+#[test]
+fn joint_batches_of_many_groups_are_there_or_not() {
+    enumerate(Workload::Groups);
+}
+
+#[test]
+fn buffered_writes_are_lost_from_the_end_only() {
+    enumerate(Workload::Buffered);
+}
+
+#[test]
+fn replay() {
+    let Ok(line) = env::var(REPLAY) else { return };
+    let target = Target::parse(&line).unwrap_or_else(|why| panic!("{REPLAY}: {why}"));
+    let mut enumeration = Enumeration::only(target);
+    match Run::play(&mut enumeration) {
+        Ok(()) => println!("nothing is wrong with the {} states of {line}", enumeration.tally.states),
+        Err(violation) => panic!("{violation}"),
+    }
+}
+
+/// Runs a workload with one seed after the other until enough states were tried.
+fn enumerate(workload: Workload) {
+    let states = env::var("DURAMEN_CRASH_STATES").map_or(STATES, |text| text.parse().expect("a number of states"));
+    let share = states / Workload::ALL.len() as u64;
+    let (begun, mut tally) = (Instant::now(), Tally::default());
+    let mut seed = 0;
+    while tally.states < share || seed == 0 {
+        seed += 1;
+        let mut enumeration = Enumeration::everything(Plan::new(workload, seed));
+        if let Err(violation) = Run::play(&mut enumeration) {
+            panic!("after {} states: {violation}", tally.states + enumeration.tally.states);
+        }
+        tally.add(enumeration.tally);
+    }
+    report(&format!("workload {workload:?}: {tally}\n  {:.1} s", begun.elapsed().as_secs_f64()));
+    assert_eq!(tally.never_fired(), [""; 0], "kinds of injection that never fired");
+}
+
+/// Past the test harness, which shows nothing of a test that passes.
+fn report(text: &str) {
+    writeln!(std::io::stdout().lock(), "{text}").expect("standard output is open");
+}
