@@ -203,52 +203,66 @@ impl Replay {
 
     /// Replays one begun segment: `link` is its own, `next` that of the segment behind it.
     fn segment(&mut self, segment: &Segment, link: Option<&Link>, next: Option<&Link>, last: bool) -> Result<()> {
-        let (name, number) = (segment.name(), segment.header.number);
-        let Some(link) = link else {
-            let detail = "it holds batches, but the link to the segment before it is lost".into();
-            return Err(corrupt(&name, SEGMENT_START, Some(self.end.sequence + 1), detail));
-        };
-        if self.batches == 0 && self.end == Link::default() {
-            self.end = *link; // The oldest live segment: what lay before it was released.
-        }
-        if *link != self.end {
-            let detail = format!("its link is {link:x?}, the segment before it ends as {:x?}", self.end);
-            return Err(corrupt(&name, SEGMENT_START, Some(self.end.sequence + 1), detail));
-        }
-        let before = self.end;
-        let limit = next.map_or(u64::MAX, |next| next.end);
-        let mut scanner = Scanner::new(segment, last)?;
-        let (mut position, mut why) = (SEGMENT_START, String::new());
-        self.tail_batches.clear();
-        while position < limit && next.is_none_or(|next| self.end.sequence < next.sequence) {
-            let (sequence, sums) = (self.end.sequence + 1, self.end.sums);
-            let unchained = self.bugs.has(Bug::ChainUnchecked);
-            let follows = |header: &Header| header.sequence == sequence && (header.chain == sums || unchained);
-            match scanner.next_batch(position, follows)? {
-                Ok(batch) => position = self.batch(segment, batch)?,
-                Err(Bad::Damaged(detail) | Bad::Newer(detail)) => {
-                    why = detail;
-                    break;
-                }
-            }
-        }
+        self.enter(segment, link)?;
+        let before = self.end.sequence;
+        let (position, why) = self.walk(segment, next, last)?;
+        let corrupt = |offset, why| Err(corrupt(&segment.name(), offset, Some(self.end.sequence + 1), why));
         if let Some(next) = next
             && self.end != *next
             && !self.bugs.has(Bug::ChainUnchecked)
         {
-            let detail = format!("{why}; the segment behind it says that it ends as {next:x?}, found {:x?}", self.end);
-            return Err(corrupt(&name, position, Some(self.end.sequence + 1), detail));
+            let found = self.end;
+            return corrupt(
+                position,
+                format!("{why}; the next segment's link names {next:?}, the log ends as {found:?}"),
+            );
         }
-        let begun_in_vain = self.end.sequence == before.sequence;
+        let begun_in_vain = self.end.sequence == before;
         if begun_in_vain && !last {
-            let detail = format!("{why}; it holds no whole batch, although a segment behind it is begun");
-            return Err(corrupt(&name, SEGMENT_START, Some(self.end.sequence + 1), detail));
+            return corrupt(position, format!("{why}; it holds no whole batch, but a segment behind it is begun"));
         }
         if last {
             self.torn_begin = begun_in_vain;
-            self.stop = Some(Torn { file: name, offset: position, batch: self.end.sequence + 1, detail: why });
+            let batch = self.end.sequence + 1;
+            self.stop = Some(Torn { file: segment.name(), offset: position, batch, detail: why });
         }
         Ok(())
+    }
+
+    /// A segment must begin where the one before it ends.
+    fn enter(&mut self, segment: &Segment, link: Option<&Link>) -> Result<()> {
+        let (next, name) = (self.end.sequence + 1, segment.name());
+        let corrupt = |detail| Err(corrupt(&name, SEGMENT_START, Some(next), detail));
+        let Some(link) = link else {
+            return corrupt("it holds batches, but the link to the segment before it is lost".into());
+        };
+        if self.batches == 0 && self.end == Link::default() {
+            self.end = *link; // The oldest live segment: what lay before it was released.
+        }
+        match *link == self.end {
+            true => Ok(()),
+            false => corrupt(format!("its link names {link:?}, the log ends as {:?}", self.end)),
+        }
+    }
+
+    /// Applies the batches that follow each other, at most up to where the next link says that the segment ends. Returns
+    /// where that was, and what is wrong behind it, if anything is.
+    fn walk(&mut self, segment: &Segment, next: Option<&Link>, last: bool) -> Result<(u64, String)> {
+        self.tail_batches.clear();
+        let mut scanner = Scanner::new(segment, last)?;
+        let mut position = SEGMENT_START;
+        let is_open =
+            |end: &Link, position| next.is_none_or(|next| position < next.end && end.sequence < next.sequence);
+        while is_open(&self.end, position) {
+            let Link { sequence, sums, .. } = self.end;
+            let unchained = self.bugs.has(Bug::ChainUnchecked);
+            let follows = |header: &Header| header.sequence == sequence + 1 && (header.chain == sums || unchained);
+            match scanner.next_batch(position, follows)? {
+                Ok(batch) => position = self.batch(segment, batch)?,
+                Err(Bad::Damaged(detail) | Bad::Newer(detail)) => return Ok((position, detail)),
+            }
+        }
+        Ok((position, String::new()))
     }
 
     /// Applies one whole batch and returns where it ends.

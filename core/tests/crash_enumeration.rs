@@ -14,6 +14,7 @@ use crash::violation::{REPLAY, Target};
 use crash::workload::Workload;
 use std::env;
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// How many states all workloads together look at, at least, if nothing else is asked for.
@@ -50,22 +51,43 @@ fn replay() {
     }
 }
 
+/// What all workloads of this process have looked at.
+static TOTAL: Mutex<Vec<Tally>> = Mutex::new(Vec::new());
+
 /// Runs a workload with one seed after the other until enough states were tried.
 fn enumerate(workload: Workload) {
-    let states = env::var("DURAMEN_CRASH_STATES").map_or(STATES, |text| text.parse().expect("a number of states"));
-    let share = states / Workload::ALL.len() as u64;
+    let share = states_wanted() / Workload::ALL.len() as u64;
     let (begun, mut tally) = (Instant::now(), Tally::default());
-    let mut seed = 0;
-    while tally.states < share || seed == 0 {
-        seed += 1;
+    for seed in 1.. {
         let mut enumeration = Enumeration::everything(Plan::new(workload, seed));
         if let Err(violation) = Run::play(&mut enumeration) {
             panic!("after {} states: {violation}", tally.states + enumeration.tally.states);
         }
-        tally.add(enumeration.tally);
+        tally.add(&enumeration.tally);
+        if tally.states >= share {
+            break;
+        }
     }
-    report(&format!("workload {workload:?}: {tally}\n  {:.1} s", begun.elapsed().as_secs_f64()));
-    assert_eq!(tally.never_fired(), [""; 0], "kinds of injection that never fired");
+    report(&format!("workload {workload:?}, {:.0} s: {tally}", begun.elapsed().as_secs_f64()));
+    add_to_total(tally);
+}
+
+fn states_wanted() -> u64 {
+    env::var("DURAMEN_CRASH_STATES").map_or(STATES, |text| text.parse().expect("a number of states"))
+}
+
+/// The last workload to end judges them all. Where only some of them were asked for there is no last one.
+fn add_to_total(tally: Tally) {
+    let mut tallies = TOTAL.lock().unwrap_or_else(PoisonError::into_inner);
+    tallies.push(tally);
+    if tallies.len() < Workload::ALL.len() {
+        return;
+    }
+    let mut total = Tally::default();
+    tallies.iter().for_each(|tally| total.add(tally));
+    report(&format!("all workloads: {total}"));
+    assert!(total.states >= states_wanted(), "{} states were tried, {} are wanted", total.states, states_wanted());
+    assert_eq!(total.never_fired(), [""; 0], "kinds of injection that never fired");
 }
 
 /// Past the test harness, which shows nothing of a test that passes.

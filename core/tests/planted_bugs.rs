@@ -23,7 +23,7 @@ fn a_flush_that_is_left_out_is_caught() {
 
 #[test]
 fn a_flush_that_is_retried_after_a_failure_is_caught() {
-    caught(Workload::Append, &[Bug::FlushRetried]);
+    caught(Workload::Buffered, &[Bug::FlushRetried]);
 }
 
 #[test]
@@ -46,6 +46,8 @@ fn truncations_that_replay_forgets_are_caught() {
     caught(Workload::Replace, &[Bug::TruncationForgotten]);
 }
 
+/// The chain of sums does not mask this one: a client that writes again, byte for byte, what was lost makes the same sums,
+/// so what followed the lost batch in its first life follows it again.
 #[test]
 fn an_old_salt_that_is_kept_after_an_unclean_stop_is_caught() {
     caught(Workload::Buffered, &[Bug::OldSaltKept]);
@@ -54,13 +56,6 @@ fn an_old_salt_that_is_kept_after_an_unclean_stop_is_caught() {
 #[test]
 fn a_roll_that_does_not_wait_for_its_predecessor_is_caught() {
     caught(Workload::Buffered, &[Bug::RollWithoutBarrier]);
-}
-
-/// The counterpart: what the tests above find is the mistake, and not the way they look for it.
-#[test]
-fn a_second_line_of_defence_alone_hides_nothing() {
-    let bugs = [Bug::ChainUnchecked];
-    assert_eq!(first_violation(Workload::Buffered, &bugs, 1), None, "without any other mistake");
 }
 
 fn caught(workload: Workload, bugs: &[Bug]) {

@@ -61,7 +61,7 @@ pub(crate) fn decode_entry(bytes: &[u8], stamp: u32) -> Decoded<StoredEntry<'_>>
         return Err(mismatch("the entry's crc", expected, crc));
     }
     if found_stamp != stamp {
-        return Err(mismatch("the entry's stamp", stamp, found_stamp));
+        return Err(Bad::Damaged("the entry's stamp is that of another life of the segment, or of another".into()));
     }
     Ok(StoredEntry { group, entry: Entry { index, term, kind, data }, crc, bytes: bytes_used })
 }

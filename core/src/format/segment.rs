@@ -4,6 +4,7 @@
 use super::fields::{Reader, Writer};
 use super::{BLOCK_BYTES, BLOCK_SIZE, Bad, Decoded, FORMAT_VERSION, Salt, mismatch};
 use crate::number::within_segment;
+use std::fmt;
 
 /// Where the first batch of a segment lies, in bytes: after the two header blocks.
 pub(crate) const SEGMENT_START: u64 = 2 * BLOCK_BYTES;
@@ -15,13 +16,20 @@ const MAGIC: &[u8; 8] = b"duramSEG";
 const CRC_AT: usize = 8;
 
 /// What the header of a segment says. It never changes while the segment holds batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) store: [u8; 16],
     pub(crate) number: u64,
     pub(crate) salt: Salt,
     /// The size of the file in bytes; batches end at or below it. Less than 4 GiB.
     pub(crate) capacity: u64,
+}
+
+/// Without the salt, which nobody may learn: errors end in logs.
+impl fmt::Debug for SegmentHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "segment {} of {} bytes", self.number, self.capacity)
+    }
 }
 
 impl SegmentHeader {

@@ -6,6 +6,7 @@ use super::directory::{RECORD_BYTES, Record, decode_records};
 use super::fields::{Reader, Writer};
 use super::{Bad, Decoded, Salt};
 use crate::number::within_segment;
+use std::fmt;
 
 pub(crate) const LINK_BYTES: usize = 48;
 pub(crate) const ECHO_HEADER_BYTES: usize = 80;
@@ -19,7 +20,7 @@ pub(crate) const ECHO_BYTES_MAX: u64 = 64 << 10;
 const ECHO_MISSING: u32 = 1;
 
 /// Where the segment before ends: the first record of every segment. All zero in the first segment of a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Link {
     /// The number of the segment before; 0 where there is none.
     pub(crate) segment: u64,
@@ -30,6 +31,14 @@ pub(crate) struct Link {
     pub(crate) sequence: u64,
     /// The sums of its last batch, see [`super::batch::Header::sums`].
     pub(crate) sums: u64,
+}
+
+/// Without the salt, which nobody may learn: errors end in logs.
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Link { segment, end, sequence, sums, .. } = self;
+        write!(f, "segment {segment} to {end} with batch {sequence} (sums {sums:#018x})")
+    }
 }
 
 impl Link {
@@ -126,6 +135,7 @@ impl Supplement {
 mod tests {
     use super::*;
     use crate::format::golden::{self, assert_bytes, echo, link};
+    use crate::format::segment::SegmentHeader;
 
     #[test]
     fn a_link_and_an_echo_are_these_bytes() {
@@ -162,6 +172,15 @@ mod tests {
             let mut bytes = sound.clone();
             bytes[at] = value;
             assert!(Supplement::decode(&bytes, false, true).is_err(), "byte {at} is {value}");
+        }
+    }
+
+    #[test]
+    fn no_text_tells_a_salt() {
+        let link = Link { segment: 1, salt: [0xab; 16], end: 2, sequence: 3, sums: 4 };
+        let header = SegmentHeader { store: [0xab; 16], number: 1, salt: [0xab; 16], capacity: 5 };
+        for text in [format!("{link:?}"), format!("{header:?}"), format!("{link:x?}"), format!("{header:#x?}")] {
+            assert!(!text.contains("ab") && !text.contains("171"), "{text}");
         }
     }
 }

@@ -75,7 +75,10 @@ impl<'a> Scanner<'a> {
         let mut found = Vec::new();
         let mut offset = round_up(from, BATCH_ALIGN_BYTES);
         while offset + HEADER_BYTES as u64 <= self.size {
-            found.extend(self.sighting(offset)?);
+            // Most places hold none; to say so in words for each of them would take longer than all the rest.
+            if self.bytes(offset, 4)?.is_some_and(|magic| u32_at(magic, 0) == MAGIC) {
+                found.extend(self.sighting(offset)?);
+            }
             offset += BATCH_ALIGN_BYTES;
         }
         Ok(found)
@@ -152,8 +155,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn move_window(&mut self, offset: u64, bytes: usize) -> Result<()> {
-        self.window.clear();
-        self.window.try_reserve(bytes).map_err(|_| Error::NoMemory { bytes: bytes as u64 })?;
+        let more = bytes.saturating_sub(self.window.len());
+        self.window.try_reserve(more).map_err(|_| Error::NoMemory { bytes: bytes as u64 })?;
         self.window.resize(bytes, 0);
         self.window_at = offset;
         let file = &self.segment.file;

@@ -87,7 +87,9 @@ impl Enumeration {
         self.tally.states += 1;
         let mut dice = crashed.dice(&self.plan);
         let trial = || try_disk(&self.plan, &crashed.disk(), history, crashed.moment.promise, &mut dice);
-        self.verdict(crashed, guarded(trial))
+        let findings = self.verdict(crashed, guarded(trial))?;
+        self.tally.note(&findings);
+        Ok(())
     }
 
     /// Opens the disk of one state, writes to it, and tries the states of every moment meanwhile.

@@ -15,7 +15,7 @@ use duramen::{Durability, Store};
 use std::sync::Arc;
 
 /// One read or write in so many is interrupted or cut short, which nobody may notice.
-const DISTURBED_ONE_IN: usize = 40;
+const DISTURBED_ONE_IN: usize = 12;
 
 /// The state of one run.
 #[derive(Debug)]

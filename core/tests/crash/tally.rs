@@ -1,27 +1,39 @@
 //! How much was looked at.
 
+use super::trial::Findings;
 use duramen::io::{Injection, Injections};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a power cut, a kill and a failing flush do to the files of a store. What is missing here a store never meets: it
-/// makes files longer by prewriting only, so that no write changes a size.
+/// What power cuts, kills, failing flushes and disturbed calls do to the files of a store. What is missing here a store
+/// never meets: it makes files longer by prewriting only, so no write changes a size.
 const EXPECTED: &[Injection] = &[
     Injection::SectorOld,
     Injection::SectorNew,
+    Injection::SectorEarlier,
     Injection::SectorTorn,
     Injection::SectorGarbage,
+    Injection::SectorStale,
+    Injection::NeighboursGarbage,
+    Injection::SizeWithoutData,
+    Injection::DataWithoutSize,
     Injection::PrewriteLost,
     Injection::PrewriteZeros,
     Injection::PrewriteGarbage,
+    Injection::PrewriteStale,
     Injection::EntryLost,
     Injection::EntryKept,
-    Injection::DirectoryLost,
+    Injection::EntryEarlier,
+    Injection::RemovalUndone,
     Injection::RenameLeftBoth,
     Injection::RenameLeftNeither,
+    Injection::DirectoryLost,
     Injection::Kill,
     Injection::FlushFailedClean,
     Injection::FlushFailedDirty,
+    Injection::Interrupted,
+    Injection::ShortWrite,
+    Injection::ShortRead,
 ];
 
 /// The counts of one workload, over all its seeds.
@@ -40,11 +52,24 @@ pub(crate) struct Tally {
     pub(crate) in_openings: u64,
     /// Of these, after a crash inside the first write after an opening.
     pub(crate) in_first_writes: u64,
+    /// States in which accepted batches were gone,
+    cuts: u64,
+    /// in which a torn batch was reported,
+    torn: u64,
+    /// and in which the client wrote the first lost batch again, byte for byte.
+    retries: u64,
     /// How often each kind was injected.
     injections: BTreeMap<Injection, u64>,
 }
 
 impl Tally {
+    /// Counts what one trial met.
+    pub(crate) fn note(&mut self, findings: &Findings) {
+        self.cuts += u64::from(findings.cut);
+        self.torn += u64::from(findings.torn);
+        self.retries += u64::from(findings.retried);
+    }
+
     /// Adds what one run's disks have injected.
     pub(crate) fn add_injections(&mut self, injections: &Injections) {
         self.add_counts(injections.iter());
@@ -55,20 +80,21 @@ impl Tally {
     }
 
     /// Adds what another run has counted.
-    pub(crate) fn add(&mut self, other: Tally) {
-        let Tally { runs, operations, moments, second_moments, states, in_openings, in_first_writes, injections } =
-            other;
-        self.runs += runs;
-        self.operations += operations;
-        self.moments += moments;
-        self.second_moments += second_moments;
-        self.states += states;
-        self.in_openings += in_openings;
-        self.in_first_writes += in_first_writes;
-        self.add_counts(injections.into_iter());
+    pub(crate) fn add(&mut self, other: &Tally) {
+        self.runs += other.runs;
+        self.operations += other.operations;
+        self.moments += other.moments;
+        self.second_moments += other.second_moments;
+        self.states += other.states;
+        self.in_openings += other.in_openings;
+        self.in_first_writes += other.in_first_writes;
+        self.cuts += other.cuts;
+        self.torn += other.torn;
+        self.retries += other.retries;
+        self.add_counts(other.injections.iter().map(|(kind, count)| (*kind, *count)));
     }
 
-    /// Kinds that should have been injected and never were.
+    /// Kinds that should have been injected by all workloads together and never were.
     pub(crate) fn never_fired(&self) -> Vec<&'static str> {
         let fired = |kind: &Injection| self.injections.get(kind).is_some_and(|count| *count > 0);
         EXPECTED.iter().filter(|kind| !fired(kind)).map(|kind| kind.name()).collect()
@@ -85,6 +111,11 @@ impl fmt::Display for Tally {
         writeln!(
             f,
             "  {states} states, {in_openings} of them in openings, {in_first_writes} in first writes after one"
+        )?;
+        writeln!(
+            f,
+            "  lost the end in {}, told of a torn batch in {}, retried in {}",
+            self.cuts, self.torn, self.retries
         )?;
         write!(f, "  injected:")?;
         let mut fired = self.injections.iter().filter(|(_, count)| **count > 0);

@@ -9,6 +9,17 @@ use duramen::io::SimulatedDisk;
 use duramen::{Durability, Entry, Store};
 use std::sync::Arc;
 
+/// What a trial met.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Findings {
+    /// Batches that had been accepted were not there.
+    pub(crate) cut: bool,
+    /// The store told of a torn batch.
+    pub(crate) torn: bool,
+    /// What was lost was written again, byte for byte.
+    pub(crate) retried: bool,
+}
+
 /// Puts a disk that a power cut left through everything that must hold. The dice choose how it goes on.
 pub(crate) fn try_disk(
     plan: &Plan,
@@ -16,11 +27,17 @@ pub(crate) fn try_disk(
     history: &History,
     promise: Promise,
     dice: &mut Dice,
-) -> Result<(), String> {
+) -> Result<Findings, String> {
     let store = plan.open(disk)?;
     let batches = judge(&store, history, promise)?;
+    let (cut, torn) = (batches < promise.accepted, store.recovery_report().torn.is_some());
     let store = if dice.one_in(2) { open_again(plan, disk, store, history, batches)? } else { store };
-    go_on(plan, disk, store, history, batches, dice).map_err(|why| format!("{why}; {batches} batches were found"))
+    let write = next_write(history, batches, dice);
+    let retried = history.writes_after(batches).next().is_some_and(|lost| Arc::ptr_eq(lost, &write));
+    let mut after = history.up_to(batches);
+    after.push(write);
+    go_on(plan, disk, store, after, dice).map_err(|why| format!("{why}; {batches} batches were found"))?;
+    Ok(Findings { cut, torn, retried })
 }
 
 /// Recovering twice gives what recovering once gave.
@@ -41,46 +58,52 @@ fn open_again(
     Ok(second)
 }
 
-/// Writes once more and ends the opening. Nothing that was cut may come back, and nothing else may go.
-fn go_on(
-    plan: &Plan,
-    disk: &SimulatedDisk,
-    store: Store,
-    history: &History,
-    batches: u64,
-    dice: &mut Dice,
-) -> Result<(), String> {
-    let write = next_write(history, batches, dice);
-    let mut after = history.up_to(batches);
-    after.push(Arc::clone(&write));
+/// Writes the last batch of `after` and ends the opening. Nothing that was cut may come back, and nothing else may go.
+fn go_on(plan: &Plan, disk: &SimulatedDisk, store: Store, after: History, dice: &mut Dice) -> Result<(), String> {
+    let write = after.writes_after(after.accepted() - 1).next().expect("the last batch is a write");
     write.send(&store).map_err(|error| format!("the first write failed: {error}"))?;
     compare_shape(&store, after.last()).map_err(|why| format!("after the first write: {why}"))?;
-    let written = Promise::exactly(after.accepted());
     match dice.below(3) {
-        0 => {
-            store.close().map_err(|error| format!("closing failed: {error}"))?;
-            after.push_closing();
-            let store = plan.open(disk).map_err(|why| format!("after closing: {why}"))?;
-            match store.recovery_report() {
-                report if !report.clean || report.torn.is_some() => Err(format!("after closing: {report:?}")),
-                _ => judge(&store, &after, Promise { accepted: after.accepted(), ..written }).map(drop),
-            }
+        0 => close(plan, disk, store, after).map_err(|why| format!("after closing: {why}")),
+        1 => drop_store(plan, disk, store, &after).map_err(|why| format!("after dropping: {why}")),
+        _ => cut_power(plan, disk, store, &after, dice).map_err(|why| format!("after a power cut: {why}")),
+    }
+}
+
+fn close(plan: &Plan, disk: &SimulatedDisk, store: Store, mut after: History) -> Result<(), String> {
+    let durable = after.accepted();
+    store.close().map_err(|error| format!("closing failed: {error}"))?;
+    after.push_closing();
+    let store = plan.open(disk)?;
+    match store.recovery_report() {
+        report if report.clean && report.torn.is_none() => {
+            judge(&store, &after, Promise { durable, accepted: after.accepted() }).map(drop)
         }
-        1 => {
-            drop(store);
-            let store = plan.open(disk).map_err(|why| format!("after dropping: {why}"))?;
-            judge(&store, &after, written).map(drop).map_err(|why| format!("after dropping: {why}"))
-        }
-        _ => {
-            let points = disk.crash_points();
-            drop(store);
-            let mut outcomes = points.outcomes(16, dice.roll());
-            let outcome = outcomes.nth(usize::try_from(dice.below(16)).unwrap()).unwrap_or_else(|| points.all_new());
-            let store = plan.open(&points.disk_after(&outcome)).map_err(|why| format!("after a power cut: {why}"))?;
-            let durable = if write.durability == Durability::Durable { written.durable } else { batches };
-            let promise = Promise { durable, ..written };
-            judge(&store, &after, promise).map(drop).map_err(|why| format!("after a power cut: {why}"))
-        }
+        report => Err(format!("{report:?}")),
+    }
+}
+
+fn drop_store(plan: &Plan, disk: &SimulatedDisk, store: Store, after: &History) -> Result<(), String> {
+    drop(store);
+    judge(&plan.open(disk)?, after, Promise::exactly(after.accepted())).map(drop)
+}
+
+fn cut_power(plan: &Plan, disk: &SimulatedDisk, store: Store, after: &History, dice: &mut Dice) -> Result<(), String> {
+    let promise = Promise { durable: durable(&store, after)?, accepted: after.accepted() };
+    let points = disk.crash_points();
+    drop(store);
+    let mut outcomes = points.outcomes(16, dice.roll());
+    let outcome = outcomes.nth(usize::try_from(dice.below(16)).unwrap()).unwrap_or_else(|| points.all_new());
+    judge(&plan.open(&points.disk_after(&outcome))?, after, promise).map(drop)
+}
+
+/// How many batches the store calls durable: all of them, if it was told to make the last one so.
+fn durable(store: &Store, after: &History) -> Result<u64, String> {
+    let durable = store.durable().map_err(|error| error.to_string())?.0;
+    let last = after.writes_after(after.accepted() - 1).next().expect("the last batch is a write");
+    match last.durability {
+        Durability::Durable if durable < after.accepted() => Err(format!("{durable} is durable after a durable write")),
+        _ => Ok(durable),
     }
 }
 

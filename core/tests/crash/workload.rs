@@ -11,15 +11,16 @@ use duramen::{Durability, Entry, HardState};
 pub(crate) const OPERATIONS: u64 = 304;
 
 /// After so many operations comes a reopening.
-const OPERATIONS_PER_OPENING: u64 = 38;
+const OPERATIONS_PER_OPENING: u64 = 34;
 
 /// The kinds of reopening, in turn.
-const REOPENINGS: [Reopening; 7] = [
+const REOPENINGS: [Reopening; 8] = [
+    Reopening::FailedFlush,
     Reopening::PowerCut,
     Reopening::Close,
     Reopening::PowerCut,
-    Reopening::Drop,
     Reopening::FailedFlush,
+    Reopening::Drop,
     Reopening::PowerCut,
     Reopening::Kill,
 ];
