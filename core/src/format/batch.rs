@@ -75,6 +75,9 @@ impl Header {
             return Err(Bad::Damaged(format!("unknown batch flags {flags:#x} or transform {transform}")));
         }
         reader.zeros(5)?;
+        if sequence == 0 || sequence == u64::MAX {
+            return Err(Bad::Damaged(format!("impossible sequence number {sequence}")));
+        }
         Ok(Header {
             salt,
             segment,
@@ -266,6 +269,14 @@ mod tests {
         for body_bytes in [u64::MAX, u64::MAX - 464, u64::MAX - 463, u64::MAX - 8192] {
             let header = Header { body_bytes, ..batch_header() };
             assert!(header.check_place(&SALT, 7, 8192, u64::MAX).is_err(), "{body_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_sequence_number_that_nothing_can_follow_is_damage() {
+        for (sequence, is_sound) in [(0, false), (1, true), (u64::MAX - 1, true), (u64::MAX, false)] {
+            let header = Header { sequence, ..batch_header() };
+            assert_eq!(Header::decode(&header.encode()).is_ok(), is_sound, "{sequence}");
         }
     }
 

@@ -19,6 +19,11 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0..8u64, any::<u64>(), Just(u64::MAX - 1), Just(u64::MAX)]
 }
 
+/// The number of a batch that another can follow.
+fn sequence() -> impl Strategy<Value = u64> {
+    number().prop_map(|number| number.clamp(1, u64::MAX - 1))
+}
+
 fn identity() -> impl Strategy<Value = Record> {
     let append = (number(), number(), 1..=u32::MAX).prop_filter_map("past the last index", |(group, first, count)| {
         first.checked_add(u64::from(count)).map(|_| golden::record(group, Kind::Append, first, 0, count))
@@ -39,7 +44,7 @@ fn record() -> impl Strategy<Value = Record> {
 
 fn link() -> impl Strategy<Value = Link> {
     let (salt, number) = (any::<[u8; 16]>(), number);
-    (number(), salt, number(), number(), number()).prop_map(|(segment, salt, end, sequence, sums)| Link {
+    (number(), salt, number(), sequence(), number()).prop_map(|(segment, salt, end, sequence, sums)| Link {
         segment,
         salt,
         end,
@@ -56,7 +61,7 @@ fn echo() -> impl Strategy<Value = Echo> {
 
 fn header() -> impl Strategy<Value = Header> {
     let place = (any::<[u8; 16]>(), number(), number());
-    let numbers = (number(), number(), number(), number());
+    let numbers = (sequence(), number(), number(), number());
     (place, numbers, any::<[u32; 4]>(), any::<[bool; 2]>()).prop_map(|(place, numbers, sums, flags)| Header {
         salt: place.0,
         segment: place.1,

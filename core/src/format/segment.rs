@@ -80,11 +80,11 @@ pub(crate) fn segment_name(number: u64) -> String {
     format!("{number:016x}.seg")
 }
 
-/// The number in a segment's file name; none for any other name.
+/// The number in a segment's file name; none for any other name. Numbers begin at 1 and leave out the last.
 pub(crate) fn segment_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
     let number = u64::from_str_radix(digits, 16).ok()?;
-    (segment_name(number) == name).then_some(number)
+    (segment_name(number) == name && (1..u64::MAX).contains(&number)).then_some(number)
 }
 
 #[cfg(test)]
@@ -137,7 +137,8 @@ mod tests {
     fn segment_names_sort_as_numbers_and_no_other_name_is_one() {
         assert_eq!(segment_name(0x1f), "000000000000001f.seg");
         assert_eq!(segment_number("000000000000001f.seg"), Some(0x1f));
-        assert_eq!(segment_number(&segment_name(u64::MAX)), Some(u64::MAX));
+        assert_eq!(segment_number(&segment_name(u64::MAX - 1)), Some(u64::MAX - 1));
+        assert_eq!((segment_number(&segment_name(0)), segment_number(&segment_name(u64::MAX))), (None, None));
         for name in ["1f.seg", "000000000000001F.seg", "+00000000000001f.seg", "000000000000001f", "segment.new"] {
             assert_eq!(segment_number(name), None, "{name}");
         }

@@ -47,13 +47,12 @@ impl Link {
     }
 
     fn decode(reader: &mut Reader<'_>) -> Decoded<Link> {
-        Ok(Link {
-            segment: reader.u64()?,
-            salt: reader.salt()?,
-            end: reader.u64()?,
-            sequence: reader.u64()?,
-            sums: reader.u64()?,
-        })
+        let (segment, salt, end, sequence, sums) =
+            (reader.u64()?, reader.salt()?, reader.u64()?, reader.u64()?, reader.u64()?);
+        match sequence {
+            u64::MAX => Err(Bad::Damaged("a link behind the last sequence number".into())),
+            _ => Ok(Link { segment, salt, end, sequence, sums }),
+        }
     }
 }
 
@@ -172,6 +171,14 @@ mod tests {
             let mut bytes = sound.clone();
             bytes[at] = value;
             assert!(Supplement::decode(&bytes, false, true).is_err(), "byte {at} is {value}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_no_batch_can_follow_is_damage() {
+        for (sequence, is_sound) in [(0, true), (u64::MAX - 1, true), (u64::MAX, false)] {
+            let supplement = Supplement { link: Some(Link { sequence, ..Link::default() }), echo: None };
+            assert_eq!(Supplement::decode(&supplement.encode(), true, false).is_ok(), is_sound, "{sequence}");
         }
     }
 
