@@ -44,7 +44,7 @@ test-c: setup ## the C interface: its header, an installation, programs in C and
 	    'tests/run c'
 
 test-go: go-native ## the Go package: its tests with the race detector, the driver, a module outside the repository
-	@tests/timed $@ 'test -z "$$(gofmt -l bindings/go | tee /dev/stderr)"' \
+	@tests/timed $@ 'files=$$(gofmt -l bindings/go) && test -z "$$files" || { echo "gofmt would change: $$files"; false; }' \
 	    'cd bindings/go && $(GO) go vet ./...' \
 	    'cd bindings/go && $(GO) go test -race ./...' \
 	    '$(GO) tests/drivers/go/build target/go/duramen-driver' \
