@@ -67,3 +67,14 @@ pub struct HardState {
     /// The highest index known to be committed, where the caller keeps it.
     pub commit: Option<u64>,
 }
+
+/// Where a log begins after a purge: the last index that is gone, with its term, and what the caller keeps with it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Boundary {
+    /// The last purged index.
+    pub index: u64,
+    /// The term of the entry that was there.
+    pub term: u64,
+    /// The caller's own bytes.
+    pub blob: Vec<u8>,
+}

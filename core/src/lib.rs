@@ -53,7 +53,7 @@ mod segment;
 mod state;
 mod store;
 
-pub use crate::entry::{Entry, EntryId, HardState};
+pub use crate::entry::{Boundary, Entry, EntryId, HardState};
 pub use crate::error::{Code, Error, Result};
 pub use crate::log::{Limit, Log, Page};
 pub use crate::options::{Durability, Options, Position};

@@ -1,9 +1,11 @@
 //! The log of one Raft group: what a Raft node appends to and reads from.
 #![forbid(unsafe_code)]
 
-use crate::entry::{Entry, EntryId, HardState};
+use crate::entry::{Boundary, Entry, EntryId, HardState};
 use crate::error::{Error, Result};
 use crate::format::batch::Spot;
+use crate::format::body::ENTRY_HEADER_BYTES;
+use crate::index::Run;
 use crate::number::size;
 use crate::options::{Durability, Options, Position};
 use crate::replay::Places;
@@ -91,6 +93,62 @@ impl Log {
         self.write(durability, |log| log.truncate_from(index))
     }
 
+    /// Puts entries at their indexes, over what is there: any order, with holes between them; other entries stay. Where an
+    /// index comes twice the last one wins. An index at or below the boundary is [`Error::Compacted`]. Blocks on the disk.
+    pub fn put<D: AsRef<[u8]>>(&self, entries: &[Entry<D>]) -> Result<Position> {
+        self.put_with(entries, Durability::Durable)
+    }
+
+    /// [`Log::put`] with a durability.
+    pub fn put_with<D: AsRef<[u8]>>(&self, entries: &[Entry<D>], durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.put(entries))
+    }
+
+    /// Removes the entries in the range, as far as there are any. Without the last one the next index is lower; without
+    /// the first one the boundary stays where it is. Several ranges go into one [`Batch`]. Blocks on the disk.
+    pub fn remove(&self, indexes: Range<u64>) -> Result<Position> {
+        self.remove_with(indexes, Durability::Durable)
+    }
+
+    /// [`Log::remove`] with a durability.
+    pub fn remove_with(&self, indexes: Range<u64>, durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.remove(indexes))
+    }
+
+    /// Drops every entry up to and including `upto`, and keeps `upto`, its term and `blob` as the boundary. It may pass the
+    /// end; where there is no such entry the term is believed. Below the boundary it does nothing; at it, too, if the term
+    /// is the same. Another term than the entry's, or the boundary's, is an error. Blocks on the disk.
+    pub fn purge(&self, upto: u64, term: u64, blob: &[u8]) -> Result<Position> {
+        self.purge_with(upto, term, blob, Durability::Durable)
+    }
+
+    /// [`Log::purge`] with a durability. Space comes back when the purge is durable.
+    pub fn purge_with(&self, upto: u64, term: u64, blob: &[u8], durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.purge(upto, term, blob))
+    }
+
+    /// Empties the log and forgets the boundary; hard state and metadata stay. The log goes on at `next`, or, without
+    /// one, wherever the next append begins. Blocks on the disk.
+    pub fn reset(&self, next: Option<u64>) -> Result<Position> {
+        self.reset_with(next, Durability::Durable)
+    }
+
+    /// [`Log::reset`] with a durability.
+    pub fn reset_with(&self, next: Option<u64>, durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.reset(next))
+    }
+
+    /// Forgets the group: entries, boundary, hard state and metadata. This handle goes on, on an empty log. Blocks on the
+    /// disk.
+    pub fn drop_group(&self) -> Result<Position> {
+        self.drop_group_with(Durability::Durable)
+    }
+
+    /// [`Log::drop_group`] with a durability.
+    pub fn drop_group_with(&self, durability: Durability) -> Result<Position> {
+        self.write(durability, LogBatch::drop_group)
+    }
+
     /// Sets the hard state; the last one wins. Blocks on the disk.
     pub fn set_hard_state(&self, state: HardState) -> Result<Position> {
         self.set_hard_state_with(state, Durability::Durable)
@@ -99,6 +157,33 @@ impl Log {
     /// [`Log::set_hard_state`] with a durability.
     pub fn set_hard_state_with(&self, state: HardState, durability: Durability) -> Result<Position> {
         self.write(durability, |log| log.set_hard_state(state))
+    }
+
+    /// Keeps bytes of the caller's under a key of 1 to 255 bytes; the last ones win. Blocks on the disk.
+    pub fn set_meta(&self, key: &str, value: &[u8]) -> Result<Position> {
+        self.set_meta_with(key, value, Durability::Durable)
+    }
+
+    /// [`Log::set_meta`] with a durability.
+    pub fn set_meta_with(&self, key: &str, value: &[u8], durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.set_meta(key, value))
+    }
+
+    /// Forgets what is kept under a key, if anything is. Blocks on the disk.
+    pub fn delete_meta(&self, key: &str) -> Result<Position> {
+        self.delete_meta_with(key, Durability::Durable)
+    }
+
+    /// [`Log::delete_meta`] with a durability.
+    pub fn delete_meta_with(&self, key: &str, durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.delete_meta(key))
+    }
+
+    /// Remembers that everything up to `index` is committed. Kept in memory: it rides with the group's next batch, sync or
+    /// close, and may be lost when the process dies. A number that is not above the highest known one is ignored. Never
+    /// blocks on the disk.
+    pub fn note_commit(&self, index: u64) -> Result<()> {
+        self.opening.shared()?.note_commit(self.group, index)
     }
 
     fn write(&self, durability: Durability, add: impl FnOnce(LogBatch) -> LogBatch) -> Result<Position> {
@@ -119,10 +204,20 @@ impl Log {
     /// empty. [`Page::next`] says where to go on. An index in the page that is not there is an error that names it.
     /// Blocks on the disk, never on a flush.
     pub fn read(&self, range: Range<u64>, limit: Limit) -> Result<Page> {
-        let spans = self.with_group(|log, readable| spans(self.group, log, readable, range.clone(), limit))?;
-        let mut page = Page { next: range.start, ..Page::default() };
-        for span in spans? {
-            page.read_span(self.group, &span)?;
+        self.read_page(range, limit, Holes::Refused)
+    }
+
+    /// As [`Log::read`], but holes are left out; so the page may be empty. Purged entries, and indexes past the end, are
+    /// errors here too.
+    pub fn read_present(&self, range: Range<u64>, limit: Limit) -> Result<Page> {
+        self.read_page(range, limit, Holes::LeftOut)
+    }
+
+    fn read_page(&self, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Page> {
+        let plan = self.with_group(|log, readable| Plan::make(self.group, log, readable, range, limit, holes))??;
+        let mut page = Page { next: plan.next, ..Page::default() };
+        for span in &plan.spans {
+            page.read_span(self.group, span)?;
         }
         Ok(page)
     }
@@ -173,9 +268,41 @@ impl Log {
         self.with_group(|log, _| log.runs.count())
     }
 
-    /// The hard state; none if it was never set, which is not the same as zero. From memory.
+    /// The last purged index, its term, and the blob that was kept with it; none if nothing was purged. From memory.
+    pub fn boundary(&self) -> Result<Option<Boundary>> {
+        self.with_group(|log, _| log.boundary().cloned())
+    }
+
+    /// From the lowest index with an entry of this term to behind the highest; none if no entry has it. From memory.
+    pub fn range_of_term(&self, term: u64) -> Result<Option<Range<u64>>> {
+        self.with_group(|log, _| log.range_of_term(term))
+    }
+
+    /// The hard state as it was set; none if it never was, which is not the same as zero. From memory.
     pub fn hard_state(&self) -> Result<Option<HardState>> {
-        self.with_group(|log, _| log.hard_state)
+        self.with_group(|log, _| log.hard_state.map(|kept| kept.value))
+    }
+
+    /// The highest commit index that is known: noted, or set with the hard state. From memory.
+    pub fn commit(&self) -> Result<Option<u64>> {
+        Ok(self.opening.shared()?.commit_index(self.group))
+    }
+
+    /// What is kept under a key. From memory.
+    pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        self.with_group(|log, _| log.extras().meta.get(key).map(|kept| kept.value.to_vec()))
+    }
+
+    /// All keys that something is kept under, ascending. From memory.
+    pub fn meta_keys(&self) -> Result<Vec<String>> {
+        self.with_group(|log, _| log.extras().meta.keys().cloned().collect())
+    }
+
+    /// The caller's floor against a lost tail: an error unless the log still reaches to `index`, with that term there. To be
+    /// asked after opening with what a state machine has applied. A disk that was set back as a whole (a snapshot of the
+    /// machine, an old backup) can be noticed in no other way. From memory.
+    pub fn expect_at_least(&self, index: u64, term: u64) -> Result<()> {
+        self.with_group(|log, _| check_floor(self.group, log, index, term))?
     }
 
     fn with_group<T>(&self, look: impl FnOnce(&Group<Places>, &Readable) -> T) -> Result<T> {
@@ -211,6 +338,11 @@ impl Log {
     /// See [`Store::wait`].
     pub fn wait(&self, position: Position, timeout: Duration) -> Result<()> {
         self.opening.shared()?.wait(position, timeout)
+    }
+
+    /// See [`Store::on_durable`].
+    pub fn on_durable(&self, position: Position, f: impl FnOnce(Result<()>) + Send + 'static) -> Result<()> {
+        self.opening.shared()?.on_durable(position, Box::new(f))
     }
 
     /// Ends the opening that this log came from, with all its handles; see [`Store::close`].
@@ -265,12 +397,12 @@ impl Page {
         self.entries.len()
     }
 
-    /// Whether the page holds no entry; only the page of an empty range does not.
+    /// Whether the page holds no entry: that of an empty range, or of one where all is left out.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Where to go on: the index behind the last entry of the page.
+    /// Where to go on: the index behind the last entry of the page, or behind the holes that end it.
     pub fn next(&self) -> u64 {
         self.next
     }
@@ -295,7 +427,6 @@ impl Page {
             let entry = span.segment.verify(stored, *spot, (group, *index, *term))?.entry;
             let data = at + spot.bytes as usize - entry.data.len()..at + spot.bytes as usize;
             self.entries.push((Entry { index: *index, term: *term, kind: entry.kind, data: () }, data));
-            self.next = index + 1;
         }
         Ok(())
     }
@@ -331,30 +462,92 @@ impl Span {
     }
 }
 
-/// What has to be read for a page.
-fn spans(group: u64, log: &Group<Places>, readable: &Readable, range: Range<u64>, limit: Limit) -> Result<Vec<Span>> {
-    let (mut spans, mut bytes, mut entries) = (Vec::<Span>::new(), 0u64, 0u64);
-    for index in range {
-        if entries > 0 && (entries >= limit.entries || bytes >= limit.bytes) {
-            break;
-        }
-        let (run, place) = log.runs.find(index).ok_or_else(|| log.absent(group, index))?;
-        let (number, spot) = (run.payload.segment, run.payload.spots[size(place)]);
-        bytes = bytes.saturating_add(u64::from(spot.bytes) - crate::format::body::ENTRY_HEADER_BYTES as u64);
-        entries += 1;
-        if entries > 1 && bytes > limit.bytes {
-            break;
-        }
-        let wanted = Wanted { index, term: run.term, spot };
-        match spans.last_mut() {
-            Some(span) if span.takes(number, spot) => span.wanted.push(wanted),
-            _ => {
-                let segment = readable.segments.get(&number).cloned();
-                let segment =
-                    segment.ok_or_else(|| Error::Panic { detail: format!("segment {number} is not open") })?;
-                spans.push(Span { segment, wanted: vec![wanted] });
+/// What to do about an index inside the log that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holes {
+    Refused,
+    LeftOut,
+}
+
+/// What has to be read for a page, and where to go on behind it.
+#[derive(Debug)]
+struct Plan {
+    spans: Vec<Span>,
+    next: u64,
+    limit: Limit,
+    bytes: u64,
+    entries: u64,
+}
+
+impl Plan {
+    fn make(
+        group: u64,
+        log: &Group<Places>,
+        readable: &Readable,
+        range: Range<u64>,
+        limit: Limit,
+        holes: Holes,
+    ) -> Result<Plan> {
+        let mut plan = Plan { spans: Vec::new(), next: range.start, limit, bytes: 0, entries: 0 };
+        while plan.next < range.end && !plan.is_full() {
+            match log.runs.find(plan.next) {
+                Some((run, place)) => {
+                    let upto = run.count.min(place + (range.end - plan.next));
+                    if !plan.take(run, place..upto, readable)? {
+                        break;
+                    }
+                }
+                None => match log.absent(group, plan.next) {
+                    Error::Hole { .. } if holes == Holes::LeftOut => {
+                        plan.next = log.runs.next_present(plan.next).unwrap_or(range.end).min(range.end);
+                    }
+                    absent => return Err(absent),
+                },
             }
         }
+        Ok(plan)
     }
-    Ok(spans)
+
+    fn is_full(&self) -> bool {
+        self.entries > 0 && (self.entries >= self.limit.entries || self.bytes >= self.limit.bytes)
+    }
+
+    /// Takes entries of a run from the next index on. False where the limit stops it.
+    fn take(&mut self, run: &Run<Places>, places: Range<u64>, readable: &Readable) -> Result<bool> {
+        for spot in &run.payload.spots[size(places.start)..size(places.end)] {
+            let bytes = self.bytes.saturating_add(u64::from(spot.bytes) - ENTRY_HEADER_BYTES as u64);
+            if self.is_full() || (self.entries > 0 && bytes > self.limit.bytes) {
+                return Ok(false);
+            }
+            let wanted = Wanted { index: self.next, term: run.term, spot: *spot };
+            match self.spans.last_mut() {
+                Some(span) if span.takes(run.payload.segment, *spot) => span.wanted.push(wanted),
+                _ => {
+                    let segment = readable.segment(run.payload.segment)?;
+                    self.spans.push(Span { segment, wanted: vec![wanted] });
+                }
+            }
+            (self.bytes, self.entries, self.next) = (bytes, self.entries + 1, self.next + 1);
+        }
+        Ok(true)
+    }
+}
+
+fn check_floor(group: u64, log: &Group<Places>, index: u64, term: u64) -> Result<()> {
+    let lost = |detail: String| Error::Corrupt {
+        file: "the log".into(),
+        offset: 0,
+        batch: None,
+        detail: format!("group {group} was expected to reach index {index} with term {term}, {detail}"),
+    };
+    match log.term(group, index) {
+        Ok(found) if found == term => Ok(()),
+        Ok(found) => Err(lost(format!("but the term there is {found}"))),
+        // What was purged was there; what it was nobody knows any more.
+        Err(Error::Compacted { .. }) => Ok(()),
+        Err(Error::Hole { .. }) => Err(lost("but there is a hole".into())),
+        Err(_) => {
+            Err(lost(log.next().map_or("but it is empty".into(), |next| format!("but its next index is {next}"))))
+        }
+    }
 }

@@ -17,6 +17,10 @@ pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 pub(crate) const SEGMENT_BYTES_FIRST: u64 = 256 << 10;
 /// The ceiling of every limit on data, in bytes.
 pub(crate) const DATA_BYTES_CEILING: u64 = 1 << 30;
+/// The ceiling of one blob, in bytes.
+pub(crate) const BLOB_BYTES_CEILING: u64 = 16 * MIB;
+/// The ceiling of one group's metadata, in bytes.
+pub(crate) const META_BYTES_CEILING: u64 = 256 * MIB;
 /// The ceiling of the number of groups.
 pub(crate) const GROUPS_CEILING: usize = 1 << 20;
 
@@ -60,6 +64,8 @@ pub struct Options {
     pub(crate) entry_bytes_max: u64,
     pub(crate) batch_bytes_max: u64,
     pub(crate) groups_max: usize,
+    pub(crate) blob_bytes_max: u64,
+    pub(crate) meta_bytes_max: u64,
     pub(crate) bugs: Bugs,
 }
 
@@ -73,6 +79,8 @@ impl Default for Options {
             entry_bytes_max: 64 * MIB,
             batch_bytes_max: 256 * MIB,
             groups_max: GROUPS_CEILING,
+            blob_bytes_max: 64 << 10,
+            meta_bytes_max: MIB,
             bugs: Bugs::default(),
         }
     }
@@ -120,6 +128,17 @@ impl Options {
         Options { groups_max, ..self }
     }
 
+    /// The largest blob, in bytes: a value of a group's metadata, what a boundary carries, the configuration of a
+    /// snapshot. 1 to 16 MiB; 64 KiB by default.
+    pub fn blob_bytes_max(self, blob_bytes_max: u64) -> Self {
+        Options { blob_bytes_max, ..self }
+    }
+
+    /// The most that one group's metadata may take, keys and values together, in bytes: 1 to 256 MiB. 1 MiB by default.
+    pub fn meta_bytes_max(self, meta_bytes_max: u64) -> Self {
+        Options { meta_bytes_max, ..self }
+    }
+
     /// Plants mistakes for a test.
     #[cfg(feature = "planted-bugs")]
     #[doc(hidden)]
@@ -135,6 +154,8 @@ impl Options {
             ("entry_bytes_max", (self.entry_bytes_max, 1, DATA_BYTES_CEILING)),
             ("batch_bytes_max", (self.batch_bytes_max, 1, DATA_BYTES_CEILING)),
             ("groups_max", groups),
+            ("blob_bytes_max", (self.blob_bytes_max, 1, BLOB_BYTES_CEILING)),
+            ("meta_bytes_max", (self.meta_bytes_max, 1, META_BYTES_CEILING)),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(Error::invalid(format!("{name} is {value}, it must lie in {low}..={high}")));
@@ -150,6 +171,8 @@ impl Options {
             ("entry_bytes_max", open.entry_bytes_max, self.entry_bytes_max),
             ("batch_bytes_max", open.batch_bytes_max, self.batch_bytes_max),
             ("groups_max", open.groups_max as u64, self.groups_max as u64),
+            ("blob_bytes_max", open.blob_bytes_max, self.blob_bytes_max),
+            ("meta_bytes_max", open.meta_bytes_max, self.meta_bytes_max),
         ] {
             if open != asked {
                 return Err(Error::OptionsConflict { option, open: open.to_string(), asked: asked.to_string() });

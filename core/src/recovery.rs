@@ -269,10 +269,10 @@ impl Replay {
     fn batch(&mut self, segment: &Segment, batch: ScannedBatch) -> Result<u64> {
         let ScannedBatch { header, sums, records, supplement, contents, bodies_at, end } = batch;
         for (group, operation) in operations(&records, &contents, with_places(header.segment, bodies_at)) {
-            if matches!(operation, Operation::Truncate { .. }) && self.bugs.has(Bug::TruncationForgotten) {
+            if self.bugs.has(Bug::TruncationForgotten) && matches!(operation, Operation::Truncate { .. }) {
                 continue;
             }
-            self.state.apply(group, operation).map_err(|error| {
+            self.state.apply(group, operation, header.segment).map_err(|error| {
                 let detail = format!("a truncation before it was lost: {error}");
                 corrupt(&segment.name(), header.offset, Some(header.sequence), detail)
             })?;

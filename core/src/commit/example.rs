@@ -56,7 +56,9 @@ fn example() -> Vec<u8> {
         unechoed_link: None,
     };
     let mut commit = Commit::new(start, Bugs::default());
-    commit.add_prepared(SegmentHeader { store: [7; 16], number: 2, salt: SALT, capacity: 256 << 10 });
+    for number in [2, 3] {
+        commit.add_prepared(SegmentHeader { store: [7; 16], number, salt: SALT, capacity: 256 << 10 });
+    }
     let Reservation::Granted(grant) = commit.reserve(&sealed.need()) else { panic!("there is room") };
     commit.accept(sealed, false, grant);
     match commit.next_action() {

@@ -12,7 +12,8 @@
 //! 4. The first batch of a segment carries the link, and is issued only when the segment before is durable to its end.
 //! 5. A batch is accepted only after room for it in the worst case, for what closes its segment included, is known to
 //!    exist. So nothing that was accepted can fail for lack of space.
-//! 6. After the first failure nothing is issued any more.
+//! 6. A batch with entries is accepted only if a prepared segment is left behind it. That one is for purging a full store.
+//! 7. After the first failure nothing is issued any more.
 #![forbid(unsafe_code)]
 
 mod echo;
@@ -26,6 +27,7 @@ use crate::error::Error;
 use crate::format::batch::{Content, HEADER_BYTES, Header};
 use crate::format::body::{stamp_entry, stamp_of};
 use crate::format::directory::{RECORD_BYTES, Record};
+use crate::format::fields::Writer;
 use crate::format::segment::{SEGMENT_START, SegmentHeader};
 use crate::format::supplement::{Link, SUPPLEMENT_BYTES_FIXED, Supplement};
 use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, round_up};
@@ -56,7 +58,19 @@ impl Sealed {
         Need {
             records: self.records.len() as u64,
             bytes: (HEADER_BYTES + self.directory.len() + self.bodies.len()) as u64,
+            leaves_one: self.contents.iter().any(|content| matches!(content, Content::Entries(_))),
         }
+    }
+
+    /// Puts operations without bodies before the others.
+    pub(crate) fn put_in_front(&mut self, records: &[Record]) {
+        let mut writer = Writer::with_capacity((records.len() + self.records.len()) * RECORD_BYTES);
+        records.iter().for_each(|record| record.encode(&mut writer));
+        writer.bytes(&self.directory);
+        self.directory = writer.bytes;
+        self.directory_crc = crc32fast::hash(&self.directory);
+        self.records.splice(..0, records.iter().copied());
+        self.contents.splice(..0, records.iter().map(|_| Content::Nothing));
     }
 }
 
@@ -271,13 +285,16 @@ impl Commit {
             }
             room.take_granted(&accepted.sealed.need());
         }
-        if room.take(need) {
-            return Reservation::Granted(Grant(segment));
+        if !room.take(need) {
+            let capacity = room.capacity_for(need);
+            match self.prepared.get(next) {
+                Some(header) if header.capacity >= capacity => (segment, next) = (header.number, next + 1),
+                _ => return Reservation::NeedsSegment { at: next, capacity },
+            }
         }
-        let capacity = room.capacity_for(need);
-        match self.prepared.get(next) {
-            Some(header) if header.capacity >= capacity => Reservation::Granted(Grant(header.number)),
-            _ => Reservation::NeedsSegment { at: next, capacity },
+        match need.leaves_one && next == self.prepared.len() {
+            true => Reservation::NeedsSegment { at: next, capacity: 0 },
+            false => Reservation::Granted(Grant(segment)),
         }
     }
 
@@ -497,6 +514,7 @@ mod tests {
         };
         let mut commit = Commit::new(start, Bugs::default());
         commit.add_prepared(golden::segment_header());
+        commit.add_prepared(SegmentHeader { number: 8, ..golden::segment_header() });
         let sealed = golden_operations().seal(&Options::default()).expect("it is sound");
         let Reservation::Granted(grant) = commit.reserve(&sealed.need()) else { panic!("there is room") };
         commit.accept(sealed, true, grant);

@@ -25,6 +25,16 @@ const CLOSING_BYTES: u64 = BLOCK_BYTES + HEADER_BYTES as u64 + SUPPLEMENT + BLOC
 pub(crate) struct Need {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
+    /// Must it leave one prepared segment untouched? All that brings entries must, so that a full store can be purged.
+    pub(crate) leaves_one: bool,
+}
+
+impl Need {
+    /// Adds records without bodies.
+    pub(crate) fn add_records(&mut self, records: usize) {
+        self.records += records as u64;
+        self.bytes += records as u64 * RECORD;
+    }
 }
 
 /// How far a segment is filled, and what is owed to it.

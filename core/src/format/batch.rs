@@ -154,8 +154,16 @@ pub(crate) fn decode_supplement(header: &Header, bytes: &[u8]) -> Decoded<Supple
 pub(crate) enum Content {
     /// Where each entry lies: its offset from the start of the bodies, and its size.
     Entries(Vec<Spot>),
-    Truncate,
+    /// The record says everything.
+    Nothing,
     HardState(HardState),
+    /// The caller's bytes of a boundary.
+    Blob(Vec<u8>),
+    Meta {
+        key: String,
+        value: Vec<u8>,
+    },
+    MetaKey(String),
 }
 
 /// Where an entry lies, relative to the start of something that its holder names.
@@ -183,11 +191,21 @@ pub(crate) fn decode_bodies(records: &[Record], bodies: &[u8], stamp: u32) -> De
 
 fn decode_content(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> Decoded<Content> {
     let (content, found) = match record.kind {
-        Kind::Append => decode_entries(record, start, bytes, stamp)?,
-        Kind::Truncate => (Content::Truncate, 0),
+        Kind::Append | Kind::Replace | Kind::Put => decode_entries(record, start, bytes, stamp)?,
+        Kind::Truncate | Kind::Remove | Kind::Reset | Kind::DropGroup | Kind::NoteCommit | Kind::Next => {
+            (Content::Nothing, 0)
+        }
         Kind::HardState => (Content::HardState(body::decode_hard_state(bytes)?), crc32fast::hash(bytes)),
+        Kind::Purge => (Content::Blob(bytes.to_vec()), crc32fast::hash(bytes)),
+        Kind::SetMeta => (decode_meta(bytes)?, crc32fast::hash(bytes)),
+        Kind::DeleteMeta => (Content::MetaKey(body::decode_meta_key(bytes)?.into()), crc32fast::hash(bytes)),
     };
     if found != record.sum { Err(mismatch("the record's sum", record.sum, found)) } else { Ok(content) }
+}
+
+fn decode_meta(bytes: &[u8]) -> Decoded<Content> {
+    let (key, value) = body::decode_meta(bytes)?;
+    Ok(Content::Meta { key: key.into(), value: value.into() })
 }
 
 fn decode_entries(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> Decoded<(Content, u32)> {
@@ -240,7 +258,7 @@ mod tests {
         assert_eq!(supplement, Supplement { link: Some(link()), echo: Some(echo()) });
         let spots = vec![Spot { offset: 0, bytes: 41 }, Spot { offset: 41, bytes: 42 }];
         let state = HardState { term: 3, vote: Some(2), commit: None };
-        assert_eq!(contents, [Content::Entries(spots), Content::HardState(state), Content::Truncate]);
+        assert_eq!(contents, [Content::Entries(spots), Content::HardState(state), Content::Nothing]);
         assert_eq!(Header::sums(&bytes, header.directory_crc), 0x84f1_ec5f_da25_9659);
     }
 

@@ -1,4 +1,4 @@
-//! The bodies of a batch: entries, each with a header of its own, and hard states.
+//! The bodies of a batch: entries, each with a header of its own, hard states, and metadata.
 //!
 //! An entry's crc covers its header from the group on, and its data; one pass over the payload is all that is ever made.
 //! The stamp in front of it lies outside the crc, so that the writer can fill it in when the segment is known.
@@ -9,6 +9,7 @@ use super::{Bad, Decoded, Salt, mismatch};
 use crate::entry::{Entry, HardState};
 
 pub(crate) const ENTRY_HEADER_BYTES: usize = 40;
+pub(crate) const META_KEY_BYTES_MAX: usize = 255;
 pub(crate) const HARD_STATE_BYTES: usize = 32;
 const CRC_AT: usize = 0;
 const STAMP_AT: usize = 4;
@@ -86,6 +87,43 @@ pub(crate) fn decode_hard_state(bytes: &[u8]) -> Decoded<HardState> {
         (false, _) => Err(Bad::Damaged("an absent part of the hard state is not zero".into())),
     };
     Ok(HardState { term, vote: present(HAS_VOTE, vote)?, commit: present(HAS_COMMIT, commit)? })
+}
+
+/// Appends one pair of metadata to a body. The caller has checked that the key has 1 to 255 bytes.
+pub(crate) fn encode_meta(body: &mut Writer, key: &str, value: &[u8]) {
+    encode_meta_key(body, key);
+    body.bytes(value);
+}
+
+/// Appends the key of a pair of metadata to a body. The caller has checked that it has 1 to 255 bytes.
+pub(crate) fn encode_meta_key(body: &mut Writer, key: &str) {
+    let length = u8::try_from(key.len()).expect("the caller has checked that the key has at most 255 bytes");
+    body.u8(length).bytes(key.as_bytes());
+}
+
+/// Decodes a pair of metadata that fills `bytes`: what the key leaves is the value.
+pub(crate) fn decode_meta(bytes: &[u8]) -> Decoded<(&str, &[u8])> {
+    let mut reader = Reader::new(bytes);
+    let key = take_meta_key(&mut reader)?;
+    Ok((key, reader.bytes(reader.remaining())?))
+}
+
+/// Decodes the key of a pair of metadata that fills `bytes`.
+pub(crate) fn decode_meta_key(bytes: &[u8]) -> Decoded<&str> {
+    let mut reader = Reader::new(bytes);
+    let key = take_meta_key(&mut reader)?;
+    match reader.remaining() {
+        0 => Ok(key),
+        rest => Err(Bad::Damaged(format!("{rest} bytes behind the key of the metadata"))),
+    }
+}
+
+fn take_meta_key<'a>(reader: &mut Reader<'a>) -> Decoded<&'a str> {
+    match reader.u8()? {
+        0 => Err(Bad::Damaged("the key of the metadata is empty".into())),
+        length => std::str::from_utf8(reader.bytes(length.into())?)
+            .map_err(|error| Bad::Damaged(format!("the key of the metadata is no text: {error}"))),
+    }
 }
 
 #[cfg(test)]

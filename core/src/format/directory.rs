@@ -16,6 +16,26 @@ pub(crate) enum Kind {
     Truncate = 2,
     /// The group's hard state.
     HardState = 3,
+    /// Every entry at or above `first` goes, then entries `first .. first + count`, all of `term`, follow.
+    Replace = 4,
+    /// Entries `first .. first + count`, all of `term`, over what is there; the others stay.
+    Put = 5,
+    /// The entries from `first` to the one that `term` names go, that one included.
+    Remove = 6,
+    /// Every entry at or below `first` goes; `first`, `term` and the body are the boundary.
+    Purge = 7,
+    /// Entries, boundary and snapshot go. The next index is `first` if `count` is 1, and any if it is 0.
+    Reset = 8,
+    /// All of the group goes.
+    DropGroup = 9,
+    /// One pair of the group's metadata.
+    SetMeta = 10,
+    /// One pair of the group's metadata goes.
+    DeleteMeta = 11,
+    /// The commit index is known to be `first`; the rest of the hard state is as it was.
+    NoteCommit = 12,
+    /// An empty log goes on at `first`: the number of an earlier reset, whose segment is released.
+    Next = 15,
 }
 
 impl Kind {
@@ -24,6 +44,16 @@ impl Kind {
             1 => Ok(Kind::Append),
             2 => Ok(Kind::Truncate),
             3 => Ok(Kind::HardState),
+            4 => Ok(Kind::Replace),
+            5 => Ok(Kind::Put),
+            6 => Ok(Kind::Remove),
+            7 => Ok(Kind::Purge),
+            8 => Ok(Kind::Reset),
+            9 => Ok(Kind::DropGroup),
+            10 => Ok(Kind::SetMeta),
+            11 => Ok(Kind::DeleteMeta),
+            12 => Ok(Kind::NoteCommit),
+            15 => Ok(Kind::Next),
             _ => Err(Bad::Damaged(format!("unknown operation {number}"))),
         }
     }
@@ -43,6 +73,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// A record without anything but its kind.
+    pub(crate) fn of(group: u64, kind: Kind) -> Record {
+        Record { group, first: 0, term: 0, body_bytes: 0, count: 0, sum: 0, kind }
+    }
+
     pub(crate) fn encode(&self, writer: &mut Writer) {
         writer.u64(self.group).u64(self.first).u64(self.term).u64(self.body_bytes);
         writer.u32(self.count).u32(self.sum).u8(self.kind as u8).zeros(7);
@@ -58,14 +93,34 @@ impl Record {
         Ok(record)
     }
 
-    /// A record that no writer makes is damage: entries that pass the last index, fields that its kind does not use.
+    /// A record that no writer makes is damage: entries that pass the last index, fields that its kind does not use. The
+    /// body is not judged here, because an echo repeats every record without its own.
     fn check(&self) -> Decoded<()> {
+        let has_body = self.body_bytes != 0 || self.sum != 0;
+        let only_first = !has_body && self.term == 0 && self.count == 0;
+        let is_index = self.first != u64::MAX;
         let sound = match self.kind {
-            Kind::Append => self.count > 0 && self.first.checked_add(u64::from(self.count)).is_some(),
-            Kind::Truncate => self.count == 0 && self.term == 0 && self.body_bytes == 0 && self.sum == 0,
-            Kind::HardState => self.count == 0 && self.first == 0 && self.term == 0,
+            Kind::Append | Kind::Replace | Kind::Put => {
+                self.count > 0 && self.first.checked_add(u64::from(self.count)).is_some()
+            }
+            Kind::Truncate => only_first,
+            Kind::NoteCommit | Kind::Next => only_first && is_index,
+            Kind::DropGroup => only_first && self.first == 0,
+            Kind::HardState | Kind::SetMeta | Kind::DeleteMeta => self.count == 0 && self.first == 0 && self.term == 0,
+            Kind::Remove => !has_body && self.count == 0 && self.first <= self.term && self.term != u64::MAX,
+            Kind::Purge => self.count == 0 && is_index,
+            Kind::Reset => !has_body && self.term == 0 && self.names_next(),
         };
         if sound { Ok(()) } else { Err(Bad::Damaged(format!("impossible record {self:?}"))) }
+    }
+
+    /// Does a reset say where its log goes on, or, with all zero, that it may go on anywhere?
+    fn names_next(&self) -> bool {
+        match self.count {
+            0 => self.first == 0,
+            1 => self.first != u64::MAX,
+            _ => false,
+        }
     }
 
     /// The record as an echo repeats it: what it did, without how to check the body.
@@ -73,10 +128,12 @@ impl Record {
         Record { body_bytes: 0, sum: 0, ..*self }
     }
 
-    /// Takes the entries of `next` into this record, if they follow its own directly with the same term.
+    /// Takes the entries of `next` into this record, if they follow its own directly with the same term and both together
+    /// do what this record alone does with more entries.
     pub(crate) fn merge(&mut self, next: &Record) -> bool {
-        let follows = self.kind == Kind::Append
-            && next.kind == Kind::Append
+        let joins =
+            matches!((self.kind, next.kind), (Kind::Append | Kind::Replace, Kind::Append) | (Kind::Put, Kind::Put));
+        let follows = joins
             && (self.group, self.term) == (next.group, next.term)
             && self.first.checked_add(u64::from(self.count)) == Some(next.first);
         match (follows, self.count.checked_add(next.count)) {
@@ -135,7 +192,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_reserved_bytes_are_damage() {
-        for (at, value) in [(40, 0), (40, 4), (40, 14), (40, 255), (41, 1), (47, 1)] {
+        for (at, value) in [(40, 0), (40, 13), (40, 14), (40, 16), (40, 255), (41, 1), (47, 1)] {
             let mut bytes = golden::bytes(golden::DIRECTORY);
             bytes[at] = value;
             assert!(decode_records(&bytes, 3).is_err(), "byte {at} is {value}");

@@ -5,11 +5,14 @@ use crate::commit::Sealed;
 use crate::entry::{Entry, HardState};
 use crate::error::{Error, Result};
 use crate::format::batch::{Content, Spot};
-use crate::format::body::{ENTRY_HEADER_BYTES, encode_entry, encode_hard_state};
+use crate::format::body::{
+    ENTRY_HEADER_BYTES, META_KEY_BYTES_MAX, encode_entry, encode_hard_state, encode_meta, encode_meta_key,
+};
 use crate::format::directory::{Kind, RECORD_BYTES, Record};
 use crate::format::fields::Writer;
 use crate::number::within_segment;
-use crate::options::{DATA_BYTES_CEILING, Options};
+use crate::options::{BLOB_BYTES_CEILING, DATA_BYTES_CEILING, Options};
+use std::ops::Range;
 
 /// The encoding of one batch, in bytes; below the 4 GiB that a position in a segment can name.
 const ENCODED_BYTES_CEILING: u64 = 3 << 30;
@@ -38,7 +41,9 @@ pub struct Batch {
     contents: Vec<Content>,
     bodies: Writer,
     data_bytes: u64,
+    /// The largest entry, and the largest blob.
     entry_bytes: u64,
+    blob_bytes: u64,
     error: Option<Error>,
 }
 
@@ -66,6 +71,7 @@ impl Batch {
         self.check_encoded(0)?;
         for (what, size, limit) in [
             ("entry data in bytes (entry_bytes_max)", self.entry_bytes, options.entry_bytes_max),
+            ("blob in bytes (blob_bytes_max)", self.blob_bytes, options.blob_bytes_max),
             ("batch data in bytes (batch_bytes_max)", self.data_bytes, options.batch_bytes_max),
         ] {
             if size > limit {
@@ -100,44 +106,118 @@ impl Batch {
         self.contents.push(content);
     }
 
-    fn try_append<D: AsRef<[u8]>>(&mut self, group: u64, entries: &[Entry<D>]) -> Result<()> {
-        let Some(first) = entries.first() else { return Ok(()) };
-        self.check_entries(first.index, entries)?;
-        for run in entries.chunk_by(|a, b| a.term == b.term) {
-            let (body_at, mut sum) = (self.bodies.bytes.len(), crc32fast::Hasher::new());
-            let mut spots = Vec::with_capacity(run.len());
-            for entry in run {
-                let (at, length) = (self.bodies.bytes.len(), entry.data.as_ref().len());
-                let crc = encode_entry(&mut self.bodies, group, &entry.borrowed(), within_segment(length));
-                sum.update(&crc.to_le_bytes());
-                spots.push(Spot { offset: within_segment(at), bytes: within_segment(self.bodies.bytes.len() - at) });
-            }
-            let record = Record {
-                group,
-                first: run[0].index,
-                term: run[0].term,
-                body_bytes: (self.bodies.bytes.len() - body_at) as u64,
-                count: within_segment(run.len()),
-                sum: sum.finalize(),
-                kind: Kind::Append,
-            };
-            self.add(record, Content::Entries(spots));
+    /// Adds an operation whose body was encoded from `at` on.
+    fn add_with_body(&mut self, record: Record, content: Content, at: usize) {
+        let body = &self.bodies.bytes[at..];
+        let (body_bytes, sum) = (body.len() as u64, crc32fast::hash(body));
+        self.add(Record { body_bytes, sum, ..record }, content);
+    }
+
+    /// Adds one record for each run of entries that follow each other in one term; the first one is of kind `first`.
+    fn add_entries<D: AsRef<[u8]>>(&mut self, group: u64, first: Kind, rest: Kind, entries: &[Entry<D>]) {
+        let mut kind = first;
+        for run in entries.chunk_by(|a, b| a.term == b.term && a.index.checked_add(1) == Some(b.index)) {
+            self.add_run(group, kind, run);
+            kind = rest;
         }
+    }
+
+    fn add_run<D: AsRef<[u8]>>(&mut self, group: u64, kind: Kind, run: &[Entry<D>]) {
+        let (body_at, mut sum) = (self.bodies.bytes.len(), crc32fast::Hasher::new());
+        let mut spots = Vec::with_capacity(run.len());
+        for entry in run {
+            let (at, length) = (self.bodies.bytes.len(), entry.data.as_ref().len());
+            let crc = encode_entry(&mut self.bodies, group, &entry.borrowed(), within_segment(length));
+            sum.update(&crc.to_le_bytes());
+            spots.push(Spot { offset: within_segment(at), bytes: within_segment(self.bodies.bytes.len() - at) });
+        }
+        let record = Record {
+            first: run[0].index,
+            term: run[0].term,
+            body_bytes: (self.bodies.bytes.len() - body_at) as u64,
+            count: within_segment(run.len()),
+            sum: sum.finalize(),
+            ..Record::of(group, kind)
+        };
+        self.add(record, Content::Entries(spots));
+    }
+
+    /// Entries that follow each other from `first` on.
+    fn try_contiguous<D: AsRef<[u8]>>(
+        &mut self,
+        group: u64,
+        first: u64,
+        kind: Kind,
+        entries: &[Entry<D>],
+    ) -> Result<()> {
+        for (expected, entry) in (first..=u64::MAX).zip(entries) {
+            if entry.index != expected {
+                return Err(Error::NotContiguous { group, expected, got: entry.index });
+            }
+        }
+        self.check_entries(entries)?;
+        self.add_entries(group, kind, Kind::Append, entries);
         Ok(())
     }
 
+    fn try_put<D: AsRef<[u8]>>(&mut self, group: u64, entries: &[Entry<D>]) -> Result<()> {
+        self.check_entries(entries)?;
+        self.add_entries(group, Kind::Put, Kind::Put, entries);
+        Ok(())
+    }
+
+    fn try_remove(&mut self, group: u64, indexes: Range<u64>) -> Result<()> {
+        if indexes.is_empty() {
+            return Ok(());
+        }
+        let record = Record { first: indexes.start, term: indexes.end - 1, ..Record::of(group, Kind::Remove) };
+        self.add(record, Content::Nothing);
+        Ok(())
+    }
+
+    fn try_purge(&mut self, group: u64, upto: u64, term: u64, blob: &[u8]) -> Result<()> {
+        check_index(upto)?;
+        self.check_blob("blob in bytes", blob)?;
+        let at = self.bodies.bytes.len();
+        self.bodies.bytes(blob);
+        let record = Record { first: upto, term, ..Record::of(group, Kind::Purge) };
+        self.add_with_body(record, Content::Blob(blob.to_vec()), at);
+        Ok(())
+    }
+
+    fn try_set_meta(&mut self, group: u64, key: &str, value: &[u8]) -> Result<()> {
+        check_key(key)?;
+        self.check_blob("metadata value in bytes", value)?;
+        let at = self.bodies.bytes.len();
+        encode_meta(&mut self.bodies, key, value);
+        let content = Content::Meta { key: key.into(), value: value.to_vec() };
+        self.add_with_body(Record::of(group, Kind::SetMeta), content, at);
+        Ok(())
+    }
+
+    fn try_delete_meta(&mut self, group: u64, key: &str) -> Result<()> {
+        check_key(key)?;
+        let at = self.bodies.bytes.len();
+        encode_meta_key(&mut self.bodies, key);
+        self.add_with_body(Record::of(group, Kind::DeleteMeta), Content::MetaKey(key.into()), at);
+        Ok(())
+    }
+
+    fn check_blob(&mut self, what: &'static str, blob: &[u8]) -> Result<()> {
+        let size = blob.len() as u64;
+        if size > BLOB_BYTES_CEILING {
+            return Err(Error::TooLarge { what, size, limit: BLOB_BYTES_CEILING });
+        }
+        self.blob_bytes = self.blob_bytes.max(size);
+        self.data_bytes += size;
+        self.check_encoded(blob.len())
+    }
+
     /// Checks what does not depend on the log, before anything is copied.
-    fn check_entries<D: AsRef<[u8]>>(&mut self, first: u64, entries: &[Entry<D>]) -> Result<()> {
-        let (mut bytes, mut expected) = (0usize, first);
+    fn check_entries<D: AsRef<[u8]>>(&mut self, entries: &[Entry<D>]) -> Result<()> {
+        let mut bytes = 0usize;
         for Entry { index, data, .. } in entries {
-            if *index == u64::MAX {
-                return Err(Error::invalid(format!("index {index} (2^64-1) is reserved; the highest is 2^64-2")));
-            }
-            if *index != expected {
-                // The group is filled in by the caller, which knows it.
-                return Err(Error::NotContiguous { group: 0, expected, got: *index });
-            }
-            expected += 1;
+            check_index(*index)?;
             let size = data.as_ref().len() as u64;
             if size > DATA_BYTES_CEILING {
                 let what = "entry data in bytes (the ceiling of entry_bytes_max)";
@@ -152,6 +232,22 @@ impl Batch {
     }
 }
 
+fn check_index(index: u64) -> Result<()> {
+    match index {
+        u64::MAX => Err(Error::invalid(format!("index {index} (2^64-1) is reserved; the highest is 2^64-2"))),
+        _ => Ok(()),
+    }
+}
+
+fn check_key(key: &str) -> Result<()> {
+    match key.len() {
+        1..=META_KEY_BYTES_MAX => Ok(()),
+        bytes => {
+            Err(Error::invalid(format!("a metadata key of {bytes} bytes; it must have 1 to {META_KEY_BYTES_MAX}")))
+        }
+    }
+}
+
 /// The operations that one group gets in a [`Batch`].
 #[derive(Debug)]
 pub struct LogBatch {
@@ -161,46 +257,80 @@ pub struct LogBatch {
 
 impl LogBatch {
     /// As [`Log::append`](crate::Log::append).
-    pub fn append<D: AsRef<[u8]>>(mut self, entries: &[Entry<D>]) -> Self {
-        let added = self.batch.try_append(self.group, entries);
-        self.note(added)
+    pub fn append<D: AsRef<[u8]>>(self, entries: &[Entry<D>]) -> Self {
+        let first = entries.first().map_or(0, |first| first.index);
+        self.add(|batch, group| batch.try_contiguous(group, first, Kind::Append, entries))
     }
 
     /// As [`Log::replace_from`](crate::Log::replace_from).
-    pub fn replace_from<D: AsRef<[u8]>>(mut self, index: u64, entries: &[Entry<D>]) -> Self {
-        let got = entries.first().map_or(index, |first| first.index);
-        if got != index {
-            return self.note(Err(Error::NotContiguous { group: 0, expected: index, got }));
+    pub fn replace_from<D: AsRef<[u8]>>(self, index: u64, entries: &[Entry<D>]) -> Self {
+        match entries {
+            [] => self.truncate_from(index),
+            _ => self.add(|batch, group| batch.try_contiguous(group, index, Kind::Replace, entries)),
         }
-        self = self.truncate_from(index);
-        self.append(entries)
+    }
+
+    /// As [`Log::put`](crate::Log::put).
+    pub fn put<D: AsRef<[u8]>>(self, entries: &[Entry<D>]) -> Self {
+        self.add(|batch, group| batch.try_put(group, entries))
     }
 
     /// As [`Log::truncate_from`](crate::Log::truncate_from).
-    pub fn truncate_from(mut self, index: u64) -> Self {
-        let (group, first) = (self.group, index);
-        let record = Record { group, first, term: 0, body_bytes: 0, count: 0, sum: 0, kind: Kind::Truncate };
-        self.batch.add(record, Content::Truncate);
-        self
+    pub fn truncate_from(self, index: u64) -> Self {
+        let first = index;
+        self.add_plain(|group| Record { first, ..Record::of(group, Kind::Truncate) })
+    }
+
+    /// As [`Log::remove`](crate::Log::remove).
+    pub fn remove(self, indexes: Range<u64>) -> Self {
+        self.add(|batch, group| batch.try_remove(group, indexes))
+    }
+
+    /// As [`Log::purge`](crate::Log::purge).
+    pub fn purge(self, upto: u64, term: u64, blob: &[u8]) -> Self {
+        self.add(|batch, group| batch.try_purge(group, upto, term, blob))
     }
 
     /// As [`Log::set_hard_state`](crate::Log::set_hard_state).
     pub fn set_hard_state(mut self, state: HardState) -> Self {
         let at = self.batch.bodies.bytes.len();
         encode_hard_state(&mut self.batch.bodies, &state);
-        let body = &self.batch.bodies.bytes[at..];
-        let (body_bytes, sum) = (body.len() as u64, crc32fast::hash(body));
-        let record = Record { group: self.group, first: 0, term: 0, body_bytes, count: 0, sum, kind: Kind::HardState };
-        self.batch.add(record, Content::HardState(state));
+        self.batch.add_with_body(Record::of(self.group, Kind::HardState), Content::HardState(state), at);
+        self
+    }
+
+    /// As [`Log::set_meta`](crate::Log::set_meta).
+    pub fn set_meta(self, key: &str, value: &[u8]) -> Self {
+        self.add(|batch, group| batch.try_set_meta(group, key, value))
+    }
+
+    /// As [`Log::delete_meta`](crate::Log::delete_meta).
+    pub fn delete_meta(self, key: &str) -> Self {
+        self.add(|batch, group| batch.try_delete_meta(group, key))
+    }
+
+    /// As [`Log::reset`](crate::Log::reset).
+    pub fn reset(self, next: Option<u64>) -> Self {
+        let (first, count) = (next.unwrap_or(0), u32::from(next.is_some()));
+        match check_index(first) {
+            Ok(()) => self.add_plain(|group| Record { first, count, ..Record::of(group, Kind::Reset) }),
+            refused => self.add(|_, _| refused),
+        }
+    }
+
+    /// As [`Log::drop_group`](crate::Log::drop_group).
+    pub fn drop_group(self) -> Self {
+        self.add_plain(|group| Record::of(group, Kind::DropGroup))
+    }
+
+    fn add_plain(mut self, record: impl FnOnce(u64) -> Record) -> Self {
+        self.batch.add(record(self.group), Content::Nothing);
         self
     }
 
     /// Keeps the first error for the write.
-    fn note(mut self, added: Result<()>) -> Self {
-        let added = added.map_err(|error| match error {
-            Error::NotContiguous { expected, got, .. } => Error::NotContiguous { group: self.group, expected, got },
-            other => other,
-        });
+    fn add(mut self, add: impl FnOnce(&mut Batch, u64) -> Result<()>) -> Self {
+        let added = add(&mut self.batch, self.group);
         self.batch.error = self.batch.error.take().or(added.err());
         self
     }

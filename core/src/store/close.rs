@@ -93,7 +93,7 @@ impl Shared {
         while core.driving {
             core = self.changed.wait(core).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        drop(core);
+        drop(self.call_due(core));
         maintenance.lock = None;
         self.changed.notify_all();
     }

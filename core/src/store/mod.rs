@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod callbacks;
 mod close;
 mod open;
 mod prepare;
@@ -80,6 +81,15 @@ impl Store {
     /// was never issued is an error.
     pub fn wait(&self, position: Position, timeout: Duration) -> Result<()> {
         self.opening.shared()?.wait(position, timeout)
+    }
+
+    /// Calls `f` once, when `position` is durable, or when it is known that it will not be: with
+    /// [`Error::Poisoned`](crate::Error::Poisoned) after a failure, with [`Error::Closed`](crate::Error::Closed) when the
+    /// store ends before. A position that is durable already calls at once, from this thread; otherwise the call comes from
+    /// the thread that flushed, so `f` must neither block nor call the store. It asks for no flush. A position that was
+    /// never issued is an error, and `f` is not called.
+    pub fn on_durable(&self, position: Position, f: impl FnOnce(Result<()>) + Send + 'static) -> Result<()> {
+        self.opening.shared()?.on_durable(position, Box::new(f))
     }
 
     /// The groups that have entries or state, ascending. Does not block on the disk.

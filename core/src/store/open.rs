@@ -1,6 +1,7 @@
 //! Opening: find or make the store, or share the one that is open in this process already.
 #![forbid(unsafe_code)]
 
+use super::callbacks::Callbacks;
 use super::shared::{Core, Maintenance, Opening, Readable, Shared};
 use crate::commit::{Commit, Start, footer_share};
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::registry::{Registry, lock};
 use crate::segment::NEW_SEGMENT_NAME;
 use crate::segment::manifest::{Found, Manifest, NEW_MANIFEST_NAME};
 use crate::state::State;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
@@ -137,6 +138,8 @@ impl Shared {
             core: Mutex::new(Core {
                 commit,
                 accepted: State::from(&state),
+                noted: BTreeMap::new(),
+                callbacks: Callbacks::default(),
                 driving: false,
                 ready: false,
                 closed: false,

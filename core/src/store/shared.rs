@@ -5,6 +5,7 @@
 //! 3. `readable`: what readers see; never held across a disk call, and no other lock is taken under it.
 #![forbid(unsafe_code)]
 
+use super::callbacks::Callbacks;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::io::{Directory, LockGuard};
@@ -56,6 +57,10 @@ pub(super) struct Core {
     pub(super) commit: Commit,
     /// What later writes are checked against.
     pub(super) accepted: State<()>,
+    /// Commit indexes that were noted and that no batch carries yet, each above what `accepted` knows.
+    pub(super) noted: BTreeMap<u64, u64>,
+    /// Whom to tell when a position is durable.
+    pub(super) callbacks: Callbacks,
     /// Is some thread carrying out an action?
     pub(super) driving: bool,
     /// May the log be written? False until the clean mark is cleared, or, after an unclean stop, until every unused
@@ -71,6 +76,13 @@ pub(super) struct Core {
 pub(crate) struct Readable {
     pub(crate) state: State<Places>,
     pub(crate) segments: HashMap<u64, Segment>,
+}
+
+impl Readable {
+    pub(crate) fn segment(&self, number: u64) -> Result<Segment> {
+        let segment = self.segments.get(&number).cloned();
+        segment.ok_or_else(|| Error::Panic { detail: format!("segment {number} is not open") })
+    }
 }
 
 /// How far a store has come.
@@ -112,10 +124,7 @@ impl Shared {
 
     pub(crate) fn wait(&self, position: Position, timeout: Duration) -> Result<()> {
         let (begun, mut core) = (Instant::now(), self.core());
-        if position.0 > core.commit.accepted() {
-            let accepted = core.commit.accepted();
-            return Err(Error::invalid(format!("position {position} was never issued, the newest is {accepted}")));
-        }
+        core.check_issued(position)?;
         while core.commit.durable() < position.0 {
             core.check_writable()?;
             let Some(left) = timeout.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {

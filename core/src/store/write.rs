@@ -8,9 +8,12 @@ use super::batch::Batch;
 use super::shared::{Core, Shared};
 use crate::commit::{Action, Reservation, Sealed, Write};
 use crate::error::{Error, Result};
+use crate::format::directory::{Kind, Record};
 use crate::options::{Durability, Position};
 use crate::planted::Bug;
 use crate::replay::{operations, with_places, without_places};
+use crate::state::{Group, Operation};
+use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 
 impl Shared {
@@ -20,14 +23,17 @@ impl Shared {
         if batch.is_empty() {
             return self.write_nothing(durable);
         }
-        let (mut core, sequence) = self.accept(batch.seal(&self.options)?, durable)?;
+        self.write_sealed(batch.seal(&self.options)?, durable)
+    }
+
+    /// As [`Shared::write`], for a batch with operations. One that would change nothing is not written.
+    fn write_sealed(&self, sealed: Sealed, durable: bool) -> Result<Position> {
+        let (core, Some(sequence)) = self.accept(sealed, durable)? else { return self.write_nothing(durable) };
         let reached = |core: &Core| match durable {
             true => core.commit.durable() >= sequence,
             false => core.commit.written_through() >= sequence,
         };
-        core = self.drive(core, reached)?;
-        drop(core);
-        Ok(Position(sequence))
+        self.drive(core, reached).map(|_| Position(sequence))
     }
 
     /// A durable write's word covers everything before it, also when it adds nothing.
@@ -40,39 +46,92 @@ impl Shared {
         Ok(Position(core.commit.accepted()))
     }
 
-    /// Makes everything that is accepted durable. Blocks on the disk.
+    /// Makes everything that is accepted durable, commit indexes that were noted included. Blocks on the disk.
     pub(crate) fn sync(&self) -> Result<Position> {
         let mut core = self.core();
         core.check_writable()?;
+        let notes = core.notes();
+        if !notes.is_empty() {
+            drop(core);
+            let mut sealed = Sealed::default();
+            sealed.put_in_front(&notes);
+            return self.write_sealed(sealed, true);
+        }
         let accepted = core.commit.accepted();
         core.commit.want(accepted);
         self.drive(core, |core| core.commit.durable() >= accepted).map(|_| Position(accepted))
     }
 
-    /// Checks a batch, makes room for it if need be, and sequences it. An error leaves no trace.
-    fn accept(&self, sealed: Sealed, durable: bool) -> Result<(MutexGuard<'_, Core>, u64)> {
+    /// Remembers a commit index until the group's next batch, sync or close carries it. One that is not above what is
+    /// known is ignored.
+    pub(crate) fn note_commit(&self, group: u64, index: u64) -> Result<()> {
+        let mut core = self.core();
+        core.check_writable()?;
+        if core.commit_index(group).is_none_or(|known| index > known) {
+            let is_new = core.accepted.group(group).is_none() && !core.noted.contains_key(&group);
+            self.check_groups(&core, usize::from(is_new))?;
+            core.noted.insert(group, index);
+        }
+        Ok(())
+    }
+
+    /// The highest commit index that is known of a group.
+    pub(crate) fn commit_index(&self, group: u64) -> Option<u64> {
+        self.core().commit_index(group)
+    }
+
+    /// Checks a batch, makes room for it if need be, and sequences it; no number if it would change nothing. An error
+    /// leaves no trace.
+    fn accept(&self, mut sealed: Sealed, durable: bool) -> Result<(MutexGuard<'_, Core>, Option<u64>)> {
         loop {
             let mut core = self.core();
             core.check_writable()?;
-            let changes = operations(&sealed.records, &sealed.contents, without_places);
-            let draft = core.accepted.draft(changes, self.options.groups_max)?;
+            let notes = core.notes_for(&sealed);
+            let noted = notes.iter().map(|note| (note.group, Operation::NoteCommit(note.first)));
+            let changes = noted.chain(operations(&sealed.records, &sealed.contents, without_places));
+            let draft = core.accepted.draft(changes, self.options.meta_bytes_max)?;
+            let added = core.accepted.added_by(&draft);
+            self.check_groups(&core, added.saturating_sub(core.noted_first(&notes)))?;
+            if !draft.changes {
+                return Ok((core, None));
+            }
             if !core.ready {
                 drop(core);
                 self.make_ready()?;
                 continue;
             }
-            match core.commit.reserve(&sealed.need()) {
+            let mut need = sealed.need();
+            need.add_records(notes.len());
+            match core.commit.reserve(&need) {
                 Reservation::Granted(grant) => {
-                    core.accepted.adopt(draft);
+                    for note in &notes {
+                        core.noted.remove(&note.group);
+                    }
+                    sealed.put_in_front(&notes);
                     let sequence = core.commit.accept(sealed, durable, grant);
-                    return Ok((core, sequence));
+                    core.accepted.adopt(draft, sequence);
+                    return Ok((core, Some(sequence)));
                 }
                 Reservation::NeedsSegment { .. } => {
                     drop(core);
-                    self.prepare(&sealed.need())?;
+                    self.prepare(&need)?;
                 }
             }
         }
+    }
+
+    /// Refuses so many more groups, if those that are there, and those that are so far only noted, leave no room.
+    fn check_groups(&self, core: &Core, more: usize) -> Result<()> {
+        let limit = self.options.groups_max;
+        if more > 0 {
+            let noted = core.noted.keys().filter(|group| core.accepted.group(**group).is_none()).count();
+            let size = core.accepted.len() + noted + more;
+            if size > limit {
+                let what = "number of groups (groups_max)";
+                return Err(Error::TooLarge { what, size: size as u64, limit: limit as u64 });
+            }
+        }
+        Ok(())
     }
 
     /// Carries out actions, or waits while another thread does, until `reached`.
@@ -90,7 +149,7 @@ impl Shared {
                     drop(core);
                     let driving = Driving(self);
                     let completed = self.carry_out(action);
-                    driving.completed(completed)
+                    self.call_due(driving.completed(completed))
                 }
                 None => self.changed.wait(core).unwrap_or_else(PoisonError::into_inner),
             };
@@ -116,7 +175,7 @@ impl Shared {
 
     fn write_out(&self, write: &Write) -> Result<()> {
         let bytes = write.encode()?;
-        let segment = self.segment(write.segment.number)?;
+        let segment = self.read().segment(write.segment.number)?;
         segment.file.write_all_at(write.offset, &bytes).map_err(|error| Error::io("write", segment.name(), error))
     }
 
@@ -124,7 +183,7 @@ impl Shared {
         if self.options.bugs.has(Bug::FlushLeftOut) {
             return Ok(());
         }
-        let segment = self.segment(number)?;
+        let segment = self.read().segment(number)?;
         let mut flushed = segment.file.sync_data();
         if flushed.is_err() && self.options.bugs.has(Bug::FlushRetried) {
             flushed = segment.file.sync_data();
@@ -137,15 +196,42 @@ impl Shared {
         for batch in &write.batches {
             let places = with_places(write.segment.number, batch.bodies_at());
             for (group, operation) in operations(&batch.sealed.records, &batch.sealed.contents, places) {
-                readable.state.apply(group, operation).expect("what was accepted applies in the same order");
+                let applied = readable.state.apply(group, operation, write.segment.number);
+                applied.expect("what was accepted applies in the same order");
             }
         }
     }
+}
 
-    fn segment(&self, number: u64) -> Result<crate::segment::Segment> {
-        let segment = self.read().segments.get(&number).cloned();
-        segment.ok_or_else(|| Error::Panic { detail: format!("segment {number} is not open") })
+impl Core {
+    /// The highest commit index that is known of a group.
+    fn commit_index(&self, group: u64) -> Option<u64> {
+        let noted = self.noted.get(&group).copied();
+        noted.or_else(|| self.accepted.group(group).and_then(Group::commit))
     }
+
+    /// All commit indexes that were noted, as operations.
+    fn notes(&self) -> Vec<Record> {
+        self.noted.iter().map(|(group, index)| note_of(*group, *index)).collect()
+    }
+
+    /// Those of the groups that a batch touches.
+    fn notes_for(&self, sealed: &Sealed) -> Vec<Record> {
+        if self.noted.is_empty() {
+            return Vec::new();
+        }
+        let touched: BTreeSet<u64> = sealed.records.iter().map(|record| record.group).collect();
+        touched.iter().filter_map(|group| self.noted.get(group).map(|index| note_of(*group, *index))).collect()
+    }
+
+    /// How many of these notes are the first that is heard of their group.
+    fn noted_first(&self, notes: &[Record]) -> usize {
+        notes.iter().filter(|note| self.accepted.group(note.group).is_none()).count()
+    }
+}
+
+fn note_of(group: u64, index: u64) -> Record {
+    Record { first: index, ..Record::of(group, Kind::NoteCommit) }
 }
 
 type Completed = Box<dyn FnOnce(&mut Core)>;

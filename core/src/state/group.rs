@@ -1,0 +1,259 @@
+//! The log and the small state of one group: what can be asked of it, what an operation does to it, and when an operation
+//! is refused.
+#![forbid(unsafe_code)]
+
+use super::operation::{How, Operation};
+use crate::entry::{Boundary, EntryId, HardState};
+use crate::error::{Error, Result};
+use crate::index::{Payload, Runs};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A piece of small state, and the number of the segment that holds its newest copy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept<T> {
+    pub(crate) value: T,
+    pub(crate) home: u64,
+}
+
+/// The log and the small state of one group.
+#[derive(Debug, Clone)]
+pub(crate) struct Group<P> {
+    pub(crate) runs: Runs<P>,
+    pub(crate) hard_state: Option<Kept<HardState>>,
+    /// What most groups have none of.
+    extras: Option<Arc<Extras>>,
+    /// The batch that made the group, or that last did more to it than append.
+    changed: u64,
+}
+
+/// The small state beside the hard state.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Extras {
+    pub(crate) boundary: Option<Kept<Boundary>>,
+    /// Where an empty log without a boundary goes on.
+    pub(crate) told_next: Option<Kept<u64>>,
+    /// A commit index that was noted after the hard state was set.
+    pub(crate) noted_commit: Option<Kept<u64>>,
+    pub(crate) meta: BTreeMap<String, Kept<Arc<[u8]>>>,
+}
+
+static NO_EXTRAS: Extras = Extras { boundary: None, told_next: None, noted_commit: None, meta: BTreeMap::new() };
+
+impl Extras {
+    fn is_empty(&self) -> bool {
+        self.boundary.is_none() && self.told_next.is_none() && self.noted_commit.is_none() && self.meta.is_empty()
+    }
+
+    /// Keys and values together.
+    fn meta_bytes(&self) -> u64 {
+        self.meta.iter().map(|(key, kept)| (key.len() + kept.value.len()) as u64).sum()
+    }
+}
+
+impl<P> Default for Group<P> {
+    fn default() -> Self {
+        Group { runs: Runs::default(), hard_state: None, extras: None, changed: 0 }
+    }
+}
+
+impl<P: Payload> Group<P> {
+    // -- what can be asked
+
+    pub(crate) fn extras(&self) -> &Extras {
+        self.extras.as_deref().unwrap_or(&NO_EXTRAS)
+    }
+
+    pub(crate) fn boundary(&self) -> Option<&Boundary> {
+        self.extras().boundary.as_ref().map(|kept| &kept.value)
+    }
+
+    /// The index that an append must begin at; none where any is accepted.
+    pub(crate) fn next(&self) -> Option<u64> {
+        let behind_boundary = || self.boundary().map(|boundary| boundary.index + 1);
+        let told = || self.extras().told_next.map(|kept| kept.value);
+        self.runs.last().map(|(last, _)| last + 1).or_else(behind_boundary).or_else(told)
+    }
+
+    /// From the lowest present index to the next one; empty where there is no entry.
+    pub(crate) fn bounds(&self) -> Option<Range<u64>> {
+        self.next().map(|next| self.runs.first().unwrap_or(next)..next)
+    }
+
+    pub(crate) fn last(&self) -> Option<EntryId> {
+        self.runs.last().map(|(index, term)| EntryId { index, term })
+    }
+
+    /// The highest commit index that is known here.
+    pub(crate) fn commit(&self) -> Option<u64> {
+        let noted = self.extras().noted_commit.map(|kept| kept.value);
+        noted.or(self.hard_state.and_then(|kept| kept.value.commit))
+    }
+
+    /// Why there is no entry at `index`.
+    pub(crate) fn absent(&self, group: u64, index: u64) -> Error {
+        match (self.boundary(), self.next()) {
+            (Some(boundary), _) if index <= boundary.index => compacted(group, index, boundary),
+            (_, Some(next)) if index < next => Error::Hole { group, index },
+            (_, next) => Error::NotFound { group, index, next },
+        }
+    }
+
+    /// The term at an index that is present, or at the boundary.
+    pub(crate) fn term(&self, group: u64, index: u64) -> Result<u64> {
+        let present = self.runs.find(index).map(|(run, _)| run.term);
+        let at_boundary = || self.boundary().filter(|boundary| boundary.index == index).map(|boundary| boundary.term);
+        present.or_else(at_boundary).ok_or_else(|| self.absent(group, index))
+    }
+
+    /// From the lowest index of that term to behind the highest.
+    pub(crate) fn range_of_term(&self, term: u64) -> Option<Range<u64>> {
+        let of_term = |(_, run): &(u64, &crate::index::Run<P>)| run.term == term;
+        let (first, _) = self.runs.iter().find(of_term)?;
+        let (last, run) = self.runs.iter().rev().find(of_term)?;
+        Some(first..last + run.count)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.count() == 0 && self.hard_state.is_none() && self.extras.is_none()
+    }
+
+    /// The batch that made the group, or that last did more to it than append.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed
+    }
+
+    pub(super) fn set_changed(&mut self, sequence: u64) {
+        self.changed = sequence;
+    }
+
+    /// Names and values that metadata keeps, in bytes.
+    pub(crate) fn meta_bytes(&self) -> u64 {
+        self.extras().meta_bytes()
+    }
+
+    /// A copy without the payload: presence, terms and small state.
+    pub(super) fn shape(&self) -> Group<()> {
+        Group {
+            runs: Runs::from(&self.runs),
+            hard_state: self.hard_state,
+            extras: self.extras.clone(),
+            changed: self.changed,
+        }
+    }
+
+    // -- what is refused
+
+    /// Is the operation a legal one here? Tells whether it would change anything.
+    pub(super) fn check(&self, group: u64, operation: &Operation<P>) -> Result<bool> {
+        match operation {
+            Operation::Entries { how, first, .. } => self.check_entries(group, *how, *first).map(|()| true),
+            Operation::Truncate { from } => {
+                self.check_above_boundary(group, *from)?;
+                Ok(self.runs.next_present(*from).is_some())
+            }
+            Operation::Remove { first, last } => Ok(self.runs.next_present(*first).is_some_and(|index| index <= *last)),
+            Operation::Purge(boundary) => self.check_purge(group, boundary),
+            Operation::DeleteMeta { key } => Ok(self.extras().meta.contains_key(key)),
+            Operation::Reset { next } => {
+                let Extras { boundary, told_next, .. } = self.extras();
+                Ok(self.runs.count() > 0 || boundary.is_some() || told_next.map(|kept| kept.value) != *next)
+            }
+            Operation::DropGroup => Ok(!self.is_empty()),
+            Operation::HardState(_) | Operation::NoteCommit(_) | Operation::SetMeta { .. } | Operation::Next(_) => {
+                Ok(true)
+            }
+        }
+    }
+
+    fn check_entries(&self, group: u64, how: How, first: u64) -> Result<()> {
+        self.check_above_boundary(group, first)?;
+        match (how, self.next()) {
+            (How::Append, Some(next)) if first != next => {
+                Err(Error::NotContiguous { group, expected: next, got: first })
+            }
+            (How::Replace, Some(next)) if first > next => {
+                Err(Error::NotContiguous { group, expected: next, got: first })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_above_boundary(&self, group: u64, index: u64) -> Result<()> {
+        match self.boundary() {
+            Some(boundary) if index <= boundary.index => Err(compacted(group, index, boundary)),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_purge(&self, group: u64, wanted: &Boundary) -> Result<bool> {
+        let Boundary { index, term, .. } = *wanted;
+        if self.boundary().is_some_and(|boundary| index < boundary.index) {
+            return Ok(false);
+        }
+        match self.term(group, index) {
+            Ok(known) if known != term => Err(Error::invalid(format!(
+                "purge of group {group} up to index {index} with term {term}, but the term there is {known}"
+            ))),
+            _ => Ok(self.boundary().is_none_or(|boundary| index > boundary.index)),
+        }
+    }
+
+    // -- what is done
+
+    /// Does what was checked, or what stands in a batch that is replayed. `home` is the segment of that batch.
+    pub(super) fn apply(&mut self, operation: Operation<P>, home: u64) {
+        match operation {
+            Operation::Entries { how, first, count, term, payload } => {
+                if how == How::Replace {
+                    self.runs.remove(first..u64::MAX);
+                }
+                self.runs.insert(first, count, term, payload);
+            }
+            Operation::Truncate { from } => self.runs.remove(from..u64::MAX),
+            Operation::Remove { first, last } => self.runs.remove(first..last + 1),
+            Operation::Purge(boundary) => self.purge(boundary, home),
+            Operation::HardState(value) => {
+                if value.commit.is_some() {
+                    self.change_extras(|extras| extras.noted_commit = None);
+                }
+                self.hard_state = Some(Kept { value, home });
+            }
+            Operation::NoteCommit(value) => {
+                self.change_extras(|extras| extras.noted_commit = Some(Kept { value, home }));
+            }
+            Operation::SetMeta { key, value } => {
+                let kept = Kept { value: value.into(), home };
+                self.change_extras(|extras| drop(extras.meta.insert(key, kept)));
+            }
+            Operation::DeleteMeta { key } => self.change_extras(|extras| drop(extras.meta.remove(&key))),
+            Operation::Reset { next } => {
+                self.runs = Runs::default();
+                let told_next = next.map(|value| Kept { value, home });
+                self.change_extras(|extras| (extras.boundary, extras.told_next) = (None, told_next));
+            }
+            Operation::DropGroup => *self = Group::default(),
+            Operation::Next(value) => self.change_extras(|extras| extras.told_next = Some(Kept { value, home })),
+        }
+    }
+
+    /// A boundary at the same index is a newer copy; one below is a call that did nothing, in a batch that did more.
+    fn purge(&mut self, value: Boundary, home: u64) {
+        if self.boundary().is_some_and(|boundary| value.index < boundary.index) {
+            return;
+        }
+        self.runs.remove(0..value.index + 1);
+        self.change_extras(|extras| extras.boundary = Some(Kept { value, home }));
+    }
+
+    fn change_extras(&mut self, change: impl FnOnce(&mut Extras)) {
+        let mut extras = self.extras.take().unwrap_or_default();
+        change(Arc::make_mut(&mut extras));
+        self.extras = (!extras.is_empty()).then_some(extras);
+    }
+}
+
+fn compacted(group: u64, index: u64, boundary: &Boundary) -> Error {
+    Error::Compacted { group, index, boundary: boundary.index }
+}

@@ -1,0 +1,147 @@
+//! The state of all groups, and the one `apply` through which every batch changes it: live, at replay of a scan, and
+//! later at replay of a footer.
+#![forbid(unsafe_code)]
+
+mod group;
+mod operation;
+
+pub(crate) use group::Group;
+pub(crate) use operation::{How, Operation};
+
+use crate::error::{Error, Result};
+use crate::index::Payload;
+use std::collections::HashMap;
+
+/// Every group that has entries or state.
+#[derive(Debug, Clone)]
+pub(crate) struct State<P> {
+    groups: HashMap<u64, Box<Group<P>>>,
+    /// What all entries take on the disk.
+    bytes: u64,
+}
+
+impl<P> Default for State<P> {
+    fn default() -> Self {
+        State { groups: HashMap::new(), bytes: 0 }
+    }
+}
+
+impl<P: Payload> State<P> {
+    pub(crate) fn group(&self, group: u64) -> Option<&Group<P>> {
+        self.groups.get(&group).map(|log| &**log)
+    }
+
+    /// All groups, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Group<P>)> {
+        self.groups.iter().map(|(group, log)| (*group, &**log))
+    }
+
+    /// How many groups there are.
+    pub(crate) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The numbers of all groups, ascending.
+    pub(crate) fn groups(&self) -> Vec<u64> {
+        let mut groups: Vec<u64> = self.groups.keys().copied().collect();
+        groups.sort_unstable();
+        groups
+    }
+
+    /// What all entries take on the disk, in bytes, without the batches around them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Applies an operation that stands in a batch in the segment `home`. An append below the next index is an error: at
+    /// replay it proves that a truncation before it was lost. One above it is none: what lay between stands in a later
+    /// batch, because the segment that held it was released.
+    pub(crate) fn apply(&mut self, group: u64, operation: Operation<P>, home: u64) -> Result<()> {
+        let log = self.groups.entry(group).or_default();
+        if let (Operation::Entries { how: How::Append, first, .. }, Some(next)) = (&operation, log.next())
+            && *first < next
+        {
+            return Err(Error::NotContiguous { group, expected: next, got: *first });
+        }
+        let before = log.runs.bytes();
+        log.apply(operation, home);
+        self.bytes = self.bytes - before + log.runs.bytes();
+        if log.is_empty() {
+            self.groups.remove(&group);
+        }
+        Ok(())
+    }
+
+    /// Checks the operations of a batch in order, each against those before it, and returns what they would make of the
+    /// groups they touch. Nothing is changed. `meta_bytes_max` limits the metadata of each group, keys and values.
+    pub(crate) fn draft(
+        &self,
+        operations: impl Iterator<Item = (u64, Operation<P>)>,
+        meta_bytes_max: u64,
+    ) -> Result<Draft<P>> {
+        let mut draft = Draft { groups: HashMap::new(), changes: false };
+        for (group, operation) in operations {
+            let drafted = draft.groups.entry(group).or_insert_with(|| self.drafted(group));
+            draft.changes |= drafted.log.check(group, &operation)?;
+            drafted.only_appends &= operation.only_appends();
+            let grows = matches!(operation, Operation::SetMeta { .. });
+            drafted.log.apply(operation, 0);
+            if grows && drafted.log.meta_bytes() > meta_bytes_max {
+                let what = "metadata of one group, keys and values, in bytes (meta_bytes_max)";
+                return Err(Error::TooLarge { what, size: drafted.log.meta_bytes(), limit: meta_bytes_max });
+            }
+        }
+        Ok(draft)
+    }
+
+    /// How many groups a draft would add.
+    pub(crate) fn added_by(&self, draft: &Draft<P>) -> usize {
+        let is_new =
+            |(group, drafted): &(&u64, &Drafted<P>)| !drafted.log.is_empty() && !self.groups.contains_key(group);
+        draft.groups.iter().filter(is_new).count()
+    }
+
+    fn drafted(&self, group: u64) -> Drafted<P> {
+        match self.group(group) {
+            Some(log) => Drafted { log: log.clone(), only_appends: true },
+            None => Drafted { log: Group::default(), only_appends: false },
+        }
+    }
+
+    /// Makes the draft of batch `sequence` true.
+    pub(crate) fn adopt(&mut self, draft: Draft<P>, sequence: u64) {
+        for (group, Drafted { mut log, only_appends }) in draft.groups {
+            let before = self.groups.get(&group).map_or(0, |log| log.runs.bytes());
+            self.bytes = self.bytes - before + log.runs.bytes();
+            if !only_appends {
+                log.set_changed(sequence);
+            }
+            match log.is_empty() {
+                true => self.groups.remove(&group),
+                false => self.groups.insert(group, Box::new(log)),
+            };
+        }
+    }
+}
+
+/// The groups that a batch touches, as they will be after it.
+#[derive(Debug)]
+pub(crate) struct Draft<P> {
+    groups: HashMap<u64, Drafted<P>>,
+    /// Does the batch change anything?
+    pub(crate) changes: bool,
+}
+
+#[derive(Debug)]
+struct Drafted<P> {
+    log: Group<P>,
+    /// The group was there before, and nothing that it held is touched.
+    only_appends: bool,
+}
+
+/// A copy that keeps presence, terms and small state: what a write is checked against.
+impl<P: Payload> From<&State<P>> for State<()> {
+    fn from(state: &State<P>) -> Self {
+        State { groups: state.groups.iter().map(|(group, log)| (*group, Box::new(log.shape()))).collect(), bytes: 0 }
+    }
+}
