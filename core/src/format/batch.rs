@@ -232,7 +232,9 @@ fn decode_entries(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> De
 mod tests {
     use super::*;
     use crate::format::body::stamp_of;
-    use crate::format::golden::{self, SALT, assert_bytes, batch_header, echo, link, records};
+    use crate::format::golden::{
+        self, SALT, assert_bytes, batch_header, echo, link, operation_contents, operations, records,
+    };
 
     /// Takes a whole batch apart.
     fn decode(bytes: &[u8]) -> Decoded<(Header, Vec<Record>, Supplement, Vec<Content>)> {
@@ -260,6 +262,59 @@ mod tests {
         let state = HardState { term: 3, vote: Some(2), commit: None };
         assert_eq!(contents, [Content::Entries(spots), Content::HardState(state), Content::Nothing]);
         assert_eq!(Header::sums(&bytes, header.directory_crc), 0x84f1_ec5f_da25_9659);
+    }
+
+    #[test]
+    fn a_body_of_each_kind_says_what_its_bytes_say() {
+        let bodies = golden::bytes(&golden::operation_bodies());
+        assert_eq!(decode_bodies(&operations(), &bodies, stamp_of(&SALT)), Ok(operation_contents()));
+    }
+
+    /// Without the directory's crc: the sums alone must do.
+    #[test]
+    fn every_flipped_bit_of_a_body_is_noticed() {
+        let bodies = golden::bytes(&golden::operation_bodies());
+        for bit in 0..bodies.len() * 8 {
+            let mut flipped = bodies.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_bodies(&operations(), &flipped, stamp_of(&SALT)).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_body_of_each_kind_that_is_cut_is_damage() {
+        let bodies = golden::bytes(&golden::operation_bodies());
+        for length in 0..bodies.len() {
+            assert!(decode_bodies(&operations(), &bodies[..length], stamp_of(&SALT)).is_err(), "{length} bytes");
+        }
+        let mut at = 0;
+        for record in operations() {
+            let length = crate::number::size(record.body_bytes);
+            let body = &bodies[at..at + length];
+            for cut in 0..length {
+                let record = Record { body_bytes: cut as u64, ..record };
+                assert!(decode_bodies(&[record], &body[..cut], stamp_of(&SALT)).is_err(), "{record:?}");
+            }
+            at += length;
+        }
+    }
+
+    #[test]
+    fn metadata_that_is_no_text_is_damage_whatever_its_sum() {
+        for body in [&b""[..], b"\0", b"\0value", b"\x05node", b"\x01\xff", b"\x01\xc3\xa9"] {
+            for kind in [Kind::SetMeta, Kind::DeleteMeta] {
+                let (body_bytes, sum) = (body.len() as u64, crc32fast::hash(body));
+                let record = Record { body_bytes, sum, ..golden::record(1, kind, 0, 0, 0) };
+                assert!(decode_bodies(&[record], body, 0).is_err(), "{kind:?} with {body:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_boundary_may_have_an_empty_blob_whose_sum_is_0() {
+        let purge = golden::record(1, Kind::Purge, 5, 2, 0);
+        assert_eq!(decode_bodies(&[purge], &[], 0), Ok(vec![Content::Blob(Vec::new())]));
+        assert!(decode_bodies(&[Record { sum: 1, ..purge }], &[], 0).is_err());
     }
 
     #[test]

@@ -151,6 +151,13 @@ mod tests {
     }
 
     #[test]
+    fn the_entries_of_other_operations_are_these_bytes() {
+        assert_bytes(&encoded(5, Entry::new(10, 4, &b"r"[..])), golden::REPLACING_ENTRY);
+        let put = [encoded(6, Entry::new(20, 4, &b"p"[..]).with_kind(9)), encoded(6, Entry::new(21, 4, &b""[..]))];
+        assert_bytes(&put.concat(), golden::PUT_ENTRIES);
+    }
+
+    #[test]
     fn every_flipped_bit_of_an_entry_is_noticed() {
         let entry = golden::bytes(golden::SECOND_ENTRY);
         for bit in 0..entry.len() * 8 {
@@ -206,5 +213,39 @@ mod tests {
         }
         assert!(decode_hard_state(&sound[..31]).is_err());
         assert!(decode_hard_state(&[&sound[..], &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn metadata_is_these_bytes() {
+        let mut pair = Writer::default();
+        encode_meta(&mut pair, "node", b"a:1");
+        assert_bytes(&pair.bytes, golden::META);
+        assert_eq!(decode_meta(&golden::bytes(golden::META)), Ok(("node", &b"a:1"[..])));
+        let mut key = Writer::default();
+        encode_meta_key(&mut key, "é");
+        assert_bytes(&key.bytes, golden::META_KEY);
+        assert_eq!(decode_meta_key(&golden::bytes(golden::META_KEY)), Ok("é"));
+    }
+
+    #[test]
+    fn keys_of_1_to_255_bytes_and_empty_values_come_back() {
+        for key in ["a".to_string(), "é".repeat(127), "a".repeat(255), "\0".into()] {
+            let (mut pair, mut alone) = (Writer::default(), Writer::default());
+            encode_meta(&mut pair, &key, b"");
+            encode_meta_key(&mut alone, &key);
+            assert_eq!(decode_meta(&pair.bytes), Ok((&key[..], &b""[..])));
+            assert_eq!(decode_meta_key(&alone.bytes), Ok(&key[..]));
+        }
+    }
+
+    #[test]
+    fn impossible_metadata_is_damage() {
+        // Nothing; a key that is empty, cut, not UTF-8, cut in the middle of a character.
+        for bytes in [&b""[..], b"\0", b"\0value", b"\x05node", b"\xff", b"\x01\xff", b"\x02\xc3\x28", b"\x01\xc3\xa9"]
+        {
+            assert!(decode_meta(bytes).is_err(), "{bytes:?}");
+            assert!(decode_meta_key(bytes).is_err(), "{bytes:?}");
+        }
+        assert!(decode_meta_key(b"\x04node!").is_err(), "a byte behind the key");
     }
 }

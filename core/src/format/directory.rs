@@ -93,8 +93,8 @@ impl Record {
         Ok(record)
     }
 
-    /// A record that no writer makes is damage: entries that pass the last index, fields that its kind does not use. The
-    /// body is not judged here, because an echo repeats every record without its own.
+    /// A record that no writer makes is damage: entries that pass the last index, fields that its kind does not use.
+    /// The body is not judged here, because an echo repeats every record without its own.
     fn check(&self) -> Decoded<()> {
         let has_body = self.body_bytes != 0 || self.sum != 0;
         let only_first = !has_body && self.term == 0 && self.count == 0;
@@ -128,8 +128,8 @@ impl Record {
         Record { body_bytes: 0, sum: 0, ..*self }
     }
 
-    /// Takes the entries of `next` into this record, if they follow its own directly with the same term and both together
-    /// do what this record alone does with more entries.
+    /// Takes the entries of `next` into this record, if they follow its own directly with the same term and both
+    /// together do what this record alone does with more entries.
     pub(crate) fn merge(&mut self, next: &Record) -> bool {
         let joins =
             matches!((self.kind, next.kind), (Kind::Append | Kind::Replace, Kind::Append) | (Kind::Put, Kind::Put));
@@ -158,36 +158,126 @@ pub(crate) fn decode_records(bytes: &[u8], count: u32) -> Decoded<Vec<Record>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::golden::{self, assert_bytes, record, records};
+    use crate::format::golden::{self, assert_bytes, operations, record, records};
+    use crate::number::within_segment;
 
     #[test]
     fn a_directory_is_these_bytes() {
-        let mut writer = Writer::default();
-        records().iter().for_each(|record| record.encode(&mut writer));
-        assert_bytes(&writer.bytes, golden::DIRECTORY);
-        assert_eq!(decode_records(&golden::bytes(golden::DIRECTORY), 3), Ok(records()));
+        for (records, fields) in [(records(), golden::DIRECTORY), (operations(), golden::OPERATIONS)] {
+            let mut writer = Writer::default();
+            records.iter().for_each(|record| record.encode(&mut writer));
+            assert_bytes(&writer.bytes, fields);
+            assert_eq!(decode_records(&golden::bytes(fields), within_segment(records.len())), Ok(records));
+        }
+    }
+
+    #[test]
+    fn every_number_is_one_kind_or_damage() {
+        let known = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15];
+        for number in 0..=u8::MAX {
+            let kind = Kind::decode(number).map(|kind| kind as u8);
+            assert_eq!(kind.ok(), known.contains(&number).then_some(number));
+        }
+    }
+
+    /// A sound record of each kind with all that it may use, then those at the limits of what is possible.
+    const SOUND: &[(Kind, u64, u64, u32)] = &[
+        (Kind::Append, 5, 2, 3),
+        (Kind::Replace, 5, 2, 3),
+        (Kind::Put, 5, 2, 3),
+        (Kind::Truncate, 5, 0, 0),
+        (Kind::HardState, 0, 0, 0),
+        (Kind::Remove, 5, 7, 0),
+        (Kind::Purge, 5, 2, 0),
+        (Kind::Reset, 5, 0, 1),
+        (Kind::DropGroup, 0, 0, 0),
+        (Kind::SetMeta, 0, 0, 0),
+        (Kind::DeleteMeta, 0, 0, 0),
+        (Kind::NoteCommit, 5, 0, 0),
+        (Kind::Next, 5, 0, 0),
+        (Kind::Append, LAST - 1, LAST + 1, 2),
+        (Kind::Replace, LAST - 1, LAST + 1, 2),
+        (Kind::Put, LAST - 1, LAST + 1, 2),
+        (Kind::Remove, 0, 0, 0),
+        (Kind::Remove, 0, LAST, 0),
+        (Kind::Remove, LAST, LAST, 0),
+        (Kind::Purge, 0, 0, 0),
+        (Kind::Purge, LAST, LAST + 1, 0),
+        (Kind::Reset, 0, 0, 0),
+        (Kind::Reset, 0, 0, 1),
+        (Kind::Reset, LAST, 0, 1),
+        (Kind::NoteCommit, 0, 0, 0),
+        (Kind::NoteCommit, LAST, 0, 0),
+        (Kind::Next, 0, 0, 0),
+        (Kind::Next, LAST, 0, 0),
+    ];
+
+    /// The last index.
+    const LAST: u64 = u64::MAX - 1;
+
+    #[test]
+    fn records_at_the_limits_are_sound() {
+        for &(kind, first, term, count) in SOUND {
+            let sound = record(1, kind, first, term, count);
+            assert_eq!(decode_one(sound), Ok(vec![sound]));
+        }
     }
 
     #[test]
     fn impossible_records_are_damage() {
-        let sound = record(1, Kind::Append, 5, 2, 3);
-        let impossible = [
-            Record { count: 0, ..sound },
-            Record { first: u64::MAX, count: 1, ..sound },
-            Record { first: u64::MAX - 2, count: 3, ..sound },
-            Record { count: 1, ..record(1, Kind::Truncate, 5, 0, 0) },
-            Record { term: 1, ..record(1, Kind::Truncate, 5, 0, 0) },
-            Record { body_bytes: 1, ..record(1, Kind::Truncate, 5, 0, 0) },
-            Record { sum: 1, ..record(1, Kind::Truncate, 5, 0, 0) },
-            record(1, Kind::HardState, 1, 0, 0),
-            record(1, Kind::HardState, 0, 1, 0),
-            record(1, Kind::HardState, 0, 0, 1),
-        ];
-        for record in impossible {
-            assert!(decode_one(record).is_err(), "{record:?}");
+        for (kind, first, term, count) in [
+            // No entries; entries that pass the last index.
+            (Kind::Append, 5, 2, 0),
+            (Kind::Append, u64::MAX, 2, 1),
+            (Kind::Append, LAST - 1, 2, 3),
+            (Kind::Replace, 5, 2, 0),
+            (Kind::Replace, u64::MAX, 2, 1),
+            (Kind::Replace, LAST - 1, 2, 3),
+            (Kind::Put, 5, 2, 0),
+            (Kind::Put, u64::MAX, 2, 1),
+            (Kind::Put, LAST - 1, 2, 3),
+            // A range that ends before it begins; an index that is never used.
+            (Kind::Remove, 5, 4, 0),
+            (Kind::Remove, 5, u64::MAX, 0),
+            (Kind::Remove, u64::MAX, u64::MAX, 0),
+            (Kind::Purge, u64::MAX, 2, 0),
+            (Kind::Reset, u64::MAX, 0, 1),
+            (Kind::NoteCommit, u64::MAX, 0, 0),
+            (Kind::Next, u64::MAX, 0, 0),
+            // A next index that is not said to be there; a count that says neither.
+            (Kind::Reset, 5, 0, 0),
+            (Kind::Reset, 5, 0, 2),
+            (Kind::Reset, 0, 0, u32::MAX),
+        ] {
+            let impossible = record(1, kind, first, term, count);
+            assert!(decode_one(impossible).is_err(), "{impossible:?}");
         }
-        let last = Record { first: u64::MAX - 2, count: 2, ..sound };
-        assert_eq!(decode_one(last), Ok(vec![last]), "the entries 2^64-3 and 2^64-2 are possible");
+    }
+
+    #[test]
+    fn a_field_that_its_kind_does_not_use_is_damage_unless_it_is_zero() {
+        let uses_first = |kind| !matches!(kind, Kind::HardState | Kind::DropGroup | Kind::SetMeta | Kind::DeleteMeta);
+        let uses_term = |kind| matches!(kind, Kind::Append | Kind::Replace | Kind::Put | Kind::Remove | Kind::Purge);
+        let uses_count = |kind| matches!(kind, Kind::Append | Kind::Replace | Kind::Put | Kind::Reset);
+        for &(kind, first, term, count) in SOUND {
+            let sound = record(1, kind, first, term, count);
+            for (used, changed) in [
+                (uses_first(kind), Record { first: 1, ..sound }),
+                (uses_term(kind), Record { term: 1, ..sound }),
+                (uses_count(kind), Record { count: 1, ..sound }),
+                (has_body(kind), Record { body_bytes: 1, ..sound }),
+                (has_body(kind), Record { sum: 1, ..sound }),
+            ] {
+                assert!(used || decode_one(changed).is_err(), "{changed:?}");
+            }
+            let with_body = Record { body_bytes: u64::MAX, sum: u32::MAX, ..sound };
+            assert_eq!(decode_one(with_body).is_ok(), has_body(kind), "{with_body:?}");
+        }
+    }
+
+    /// As FORMAT.md has it.
+    fn has_body(kind: Kind) -> bool {
+        [1, 3, 4, 5, 7, 10, 11].contains(&(kind as u8))
     }
 
     #[test]
@@ -208,23 +298,37 @@ mod tests {
     }
 
     #[test]
-    fn appends_of_one_group_and_term_that_follow_each_other_merge_and_no_others() {
-        let first = record(1, Kind::Append, 5, 2, 3);
-        let merged = |next: Record| {
-            let mut record = first;
-            record.merge(&next).then_some(record)
-        };
-        assert_eq!(merged(record(1, Kind::Append, 8, 2, 1)), Some(record(1, Kind::Append, 5, 2, 4)));
-        for next in [
-            record(2, Kind::Append, 8, 2, 1),
-            record(1, Kind::Append, 8, 3, 1),
-            record(1, Kind::Append, 9, 2, 1),
-            record(1, Kind::Append, 7, 2, 1),
-            record(1, Kind::Append, 8, 2, u32::MAX),
-            record(1, Kind::Truncate, 8, 0, 0),
-        ] {
-            assert_eq!(merged(next), None, "{next:?}");
+    fn entries_that_follow_directly_merge_where_one_record_says_the_same() {
+        for (kind, next) in [(Kind::Append, Kind::Append), (Kind::Replace, Kind::Append), (Kind::Put, Kind::Put)] {
+            let first = Record { body_bytes: 7, sum: 8, ..record(1, kind, 5, 2, 3) };
+            assert_eq!(merged(first, record(1, next, 8, 2, 1)), Some(Record { count: 4, ..first }));
+            for other in [
+                record(2, next, 8, 2, 1),
+                record(1, next, 8, 3, 1),
+                record(1, next, 9, 2, 1),
+                record(1, next, 7, 2, 1),
+                record(1, next, 5, 2, 3),
+                record(1, next, 8, 2, u32::MAX),
+            ] {
+                assert_eq!(merged(first, other), None, "{first:?} and {other:?}");
+            }
         }
+    }
+
+    #[test]
+    fn no_other_kinds_merge() {
+        for &(kind, first, term, count) in SOUND {
+            for &(next, ..) in SOUND {
+                let (one, other) = (record(1, kind, first, term, count), first.checked_add(u64::from(count)));
+                let Some(other) = other.map(|first| record(1, next, first, term, 1)) else { continue };
+                let merge = [(Kind::Append, Kind::Append), (Kind::Replace, Kind::Append), (Kind::Put, Kind::Put)];
+                assert_eq!(merged(one, other).is_some(), merge.contains(&(kind, next)), "{one:?} and {other:?}");
+            }
+        }
+    }
+
+    fn merged(mut one: Record, next: Record) -> Option<Record> {
+        one.merge(&next).then_some(one)
     }
 
     fn decode_one(record: Record) -> Decoded<Vec<Record>> {

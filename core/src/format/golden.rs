@@ -2,11 +2,12 @@
 //! structure encode to these bytes and decode from them, so that neither side can drift.
 //!
 //! The batch is one whole: batch 42 in segment 7, the first one there. It appends two entries to group 5, sets that
-//! group's hard state and truncates group 6; it carries the link to segment 6 and the echo of batches 40 and 41.
+//! group's hard state and truncates group 6; it carries the link to segment 6 and the echo of batches 40 and 41. The kinds
+//! that it does not hold stand beside it, in a directory of their own with its bodies.
 #![forbid(unsafe_code)]
 
 use super::Salt;
-use super::batch::Header;
+use super::batch::{Content, Header, Spot};
 use super::directory::{Kind, Record};
 use super::segment::SegmentHeader;
 use super::supplement::{Echo, Link};
@@ -158,6 +159,129 @@ pub(crate) const HARD_STATE: &[Field] = &[
     ("00000000000000", "zero"),
 ];
 
+/// One record of each kind that the batch does not hold.
+pub(crate) const OPERATIONS: &[Field] = &[
+    ("0500000000000000", "replace: group"),
+    ("0a00000000000000", "replace: first index"),
+    ("0400000000000000", "replace: term"),
+    ("2900000000000000", "replace: bytes of its body"),
+    ("01000000", "replace: count"),
+    ("bf27dcee", "replace: sum of the entry's crc"),
+    ("04", "replace: kind"),
+    ("00000000000000", "replace: zero"),
+    ("0600000000000000", "put: group"),
+    ("1400000000000000", "put: first index"),
+    ("0400000000000000", "put: term"),
+    ("5100000000000000", "put: bytes of its body"),
+    ("02000000", "put: count"),
+    ("8148a1aa", "put: sum of the entries' crcs"),
+    ("05", "put: kind"),
+    ("00000000000000", "put: zero"),
+    ("0600000000000000", "remove: group"),
+    ("0300000000000000", "remove: first index that goes"),
+    ("0900000000000000", "remove: last index that goes"),
+    ("0000000000000000", "remove: no body"),
+    ("00000000", "remove: count, unused"),
+    ("00000000", "remove: sum of no body"),
+    ("06", "remove: kind"),
+    ("00000000000000", "remove: zero"),
+    ("0500000000000000", "purge: group"),
+    ("0700000000000000", "purge: last index that goes"),
+    ("0200000000000000", "purge: its term"),
+    ("0400000000000000", "purge: bytes of the blob"),
+    ("00000000", "purge: count, unused"),
+    ("a889f314", "purge: crc of the blob"),
+    ("07", "purge: kind"),
+    ("00000000000000", "purge: zero"),
+    ("0800000000000000", "reset: group"),
+    ("6400000000000000", "reset: next index"),
+    ("0000000000000000", "reset: term, unused"),
+    ("0000000000000000", "reset: no body"),
+    ("01000000", "reset: a next index is named"),
+    ("00000000", "reset: sum of no body"),
+    ("08", "reset: kind"),
+    ("00000000000000", "reset: zero"),
+    ("0900000000000000", "drop: group"),
+    ("0000000000000000", "drop: first, unused"),
+    ("0000000000000000", "drop: term, unused"),
+    ("0000000000000000", "drop: no body"),
+    ("00000000", "drop: count, unused"),
+    ("00000000", "drop: sum of no body"),
+    ("09", "drop: kind"),
+    ("00000000000000", "drop: zero"),
+    ("0500000000000000", "set: group"),
+    ("0000000000000000", "set: first, unused"),
+    ("0000000000000000", "set: term, unused"),
+    ("0800000000000000", "set: bytes of key and value"),
+    ("00000000", "set: count, unused"),
+    ("4cf26b9e", "set: crc of its body"),
+    ("0a", "set: kind"),
+    ("00000000000000", "set: zero"),
+    ("0500000000000000", "delete: group"),
+    ("0000000000000000", "delete: first, unused"),
+    ("0000000000000000", "delete: term, unused"),
+    ("0300000000000000", "delete: bytes of the key"),
+    ("00000000", "delete: count, unused"),
+    ("bd9218b3", "delete: crc of its body"),
+    ("0b", "delete: kind"),
+    ("00000000000000", "delete: zero"),
+    ("0500000000000000", "commit: group"),
+    ("0900000000000000", "commit: commit index"),
+    ("0000000000000000", "commit: term, unused"),
+    ("0000000000000000", "commit: no body"),
+    ("00000000", "commit: count, unused"),
+    ("00000000", "commit: sum of no body"),
+    ("0c", "commit: kind"),
+    ("00000000000000", "commit: zero"),
+    ("0800000000000000", "next: group"),
+    ("6400000000000000", "next: next index"),
+    ("0000000000000000", "next: term, unused"),
+    ("0000000000000000", "next: no body"),
+    ("00000000", "next: count, unused"),
+    ("00000000", "next: sum of no body"),
+    ("0f", "next: kind"),
+    ("00000000000000", "next: zero"),
+];
+
+pub(crate) const REPLACING_ENTRY: &[Field] = &[
+    ("c47f51f1", "crc of what follows the stamp"),
+    ("10111213", "stamp"),
+    ("0500000000000000", "group"),
+    ("0a00000000000000", "index"),
+    ("0400000000000000", "term"),
+    ("01000000", "bytes of the data"),
+    ("00", "kind"),
+    ("000000", "zero"),
+    ("72", "data: `r`"),
+];
+
+pub(crate) const PUT_ENTRIES: &[Field] = &[
+    ("f3159f56", "first: crc of what follows the stamp"),
+    ("10111213", "first: stamp"),
+    ("0600000000000000", "first: group"),
+    ("1400000000000000", "first: index"),
+    ("0400000000000000", "first: term"),
+    ("01000000", "first: bytes of the data"),
+    ("09", "first: kind"),
+    ("000000", "first: zero"),
+    ("70", "first: data: `p`"),
+    ("508a3c13", "second: crc of what follows the stamp"),
+    ("10111213", "second: stamp"),
+    ("0600000000000000", "second: group"),
+    ("1500000000000000", "second: index"),
+    ("0400000000000000", "second: term"),
+    ("00000000", "second: bytes of the data"),
+    ("00", "second: kind"),
+    ("000000", "second: zero"),
+];
+
+pub(crate) const BLOB: &[Field] = &[("636f6e66", "the caller's blob: `conf`")];
+
+pub(crate) const META: &[Field] =
+    &[("04", "bytes of the key"), ("6e6f6465", "key: `node`"), ("613a31", "value: `a:1`")];
+
+pub(crate) const META_KEY: &[Field] = &[("02", "bytes of the key"), ("c3a9", "key: `é`, in UTF-8")];
+
 pub(crate) const STORE: [u8; 16] = *b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f";
 pub(crate) const SALT: Salt = *b"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
 const SALT_OF_6: Salt = *b"\x20\x21\x22\x23\x24\x25\x26\x27\x28\x29\x2a\x2b\x2c\x2d\x2e\x2f";
@@ -209,6 +333,45 @@ pub(crate) fn echo() -> Echo {
 /// A record without a body.
 pub(crate) fn record(group: u64, kind: Kind, first: u64, term: u64, count: u32) -> Record {
     Record { group, first, term, body_bytes: 0, count, sum: 0, kind }
+}
+
+/// What [`OPERATIONS`] says.
+pub(crate) fn operations() -> Vec<Record> {
+    let with_body = |body_bytes, sum, record| Record { body_bytes, sum, ..record };
+    vec![
+        with_body(41, 0xeedc_27bf, record(5, Kind::Replace, 10, 4, 1)),
+        with_body(81, 0xaaa1_4881, record(6, Kind::Put, 20, 4, 2)),
+        record(6, Kind::Remove, 3, 9, 0),
+        with_body(4, 0x14f3_89a8, record(5, Kind::Purge, 7, 2, 0)),
+        record(8, Kind::Reset, 100, 0, 1),
+        record(9, Kind::DropGroup, 0, 0, 0),
+        with_body(8, 0x9e6b_f24c, record(5, Kind::SetMeta, 0, 0, 0)),
+        with_body(3, 0xb318_92bd, record(5, Kind::DeleteMeta, 0, 0, 0)),
+        record(5, Kind::NoteCommit, 9, 0, 0),
+        record(8, Kind::Next, 100, 0, 0),
+    ]
+}
+
+/// What the bodies of [`OPERATIONS`] say.
+pub(crate) fn operation_contents() -> Vec<Content> {
+    let spot = |offset, bytes| Spot { offset, bytes };
+    vec![
+        Content::Entries(vec![spot(0, 41)]),
+        Content::Entries(vec![spot(41, 41), spot(82, 40)]),
+        Content::Nothing,
+        Content::Blob(b"conf".to_vec()),
+        Content::Nothing,
+        Content::Nothing,
+        Content::Meta { key: "node".into(), value: b"a:1".to_vec() },
+        Content::MetaKey("é".into()),
+        Content::Nothing,
+        Content::Nothing,
+    ]
+}
+
+/// The bodies of [`OPERATIONS`].
+pub(crate) fn operation_bodies() -> Vec<Field> {
+    [REPLACING_ENTRY, PUT_ENTRIES, BLOB, META, META_KEY].concat()
 }
 
 /// The whole batch.

@@ -3,7 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::batch::Header;
-use super::body::{decode_entry, decode_hard_state, encode_entry, encode_hard_state, stamp_entry};
+use super::body::{
+    decode_entry, decode_hard_state, decode_meta, decode_meta_key, encode_entry, encode_hard_state, encode_meta,
+    encode_meta_key, stamp_entry,
+};
 use super::directory::{Kind, Record, decode_records};
 use super::fields::Writer;
 use super::golden;
@@ -24,20 +27,43 @@ fn sequence() -> impl Strategy<Value = u64> {
     number().prop_map(|number| number.clamp(1, u64::MAX - 1))
 }
 
+/// Every index that an entry may have.
+fn index() -> impl Strategy<Value = u64> {
+    number().prop_map(|number| number.min(u64::MAX - 1))
+}
+
 fn identity() -> impl Strategy<Value = Record> {
-    let append = (number(), number(), 1..=u32::MAX).prop_filter_map("past the last index", |(group, first, count)| {
-        first.checked_add(u64::from(count)).map(|_| golden::record(group, Kind::Append, first, 0, count))
-    });
+    let with_entries = prop_oneof![Just(Kind::Append), Just(Kind::Replace), Just(Kind::Put)];
+    let entries = (with_entries, number(), number(), number(), 1..=u32::MAX).prop_filter_map(
+        "past the last index",
+        |(kind, group, first, term, count)| {
+            first.checked_add(u64::from(count)).map(|_| golden::record(group, kind, first, term, count))
+        },
+    );
+    let without_fields =
+        prop_oneof![Just(Kind::HardState), Just(Kind::DropGroup), Just(Kind::SetMeta), Just(Kind::DeleteMeta)];
+    let remove =
+        |(group, one, other): (u64, u64, u64)| golden::record(group, Kind::Remove, one.min(other), one.max(other), 0);
+    let reset = |(group, next): (u64, Option<u64>)| {
+        golden::record(group, Kind::Reset, next.unwrap_or(0), 0, u32::from(next.is_some()))
+    };
     prop_oneof![
-        (append, number()).prop_map(|(record, term)| Record { term, ..record }),
-        (number(), number()).prop_map(|(group, first)| golden::record(group, Kind::Truncate, first, 0, 0)),
-        number().prop_map(|group| golden::record(group, Kind::HardState, 0, 0, 0)),
+        3 => entries,
+        4 => (number(), without_fields).prop_map(|(group, kind)| golden::record(group, kind, 0, 0, 0)),
+        1 => (number(), number()).prop_map(|(group, first)| golden::record(group, Kind::Truncate, first, 0, 0)),
+        1 => (number(), index(), index()).prop_map(remove),
+        1 => (number(), index(), number()).prop_map(|(group, first, term)| {
+            golden::record(group, Kind::Purge, first, term, 0)
+        }),
+        1 => (number(), option::of(index())).prop_map(reset),
+        1 => (number(), index()).prop_map(|(group, first)| golden::record(group, Kind::NoteCommit, first, 0, 0)),
+        1 => (number(), index()).prop_map(|(group, first)| golden::record(group, Kind::Next, first, 0, 0)),
     ]
 }
 
 fn record() -> impl Strategy<Value = Record> {
     (identity(), number(), any::<u32>()).prop_map(|(record, body_bytes, sum)| match record.kind {
-        Kind::Truncate => record,
+        Kind::Truncate | Kind::Remove | Kind::Reset | Kind::DropGroup | Kind::NoteCommit | Kind::Next => record,
         _ => Record { body_bytes, sum, ..record },
     })
 }
@@ -141,5 +167,14 @@ proptest! {
         let (state, mut body) = (HardState { term, vote, commit }, Writer::default());
         encode_hard_state(&mut body, &state);
         prop_assert_eq!(decode_hard_state(&body.bytes), Ok(state));
+    }
+
+    #[test]
+    fn metadata_comes_back(key in "\\PC{1,63}", value in vec(any::<u8>(), 0..300)) {
+        let (mut pair, mut alone) = (Writer::default(), Writer::default());
+        encode_meta(&mut pair, &key, &value);
+        encode_meta_key(&mut alone, &key);
+        prop_assert_eq!(decode_meta(&pair.bytes), Ok((&key[..], &value[..])));
+        prop_assert_eq!(decode_meta_key(&alone.bytes), Ok(&key[..]));
     }
 }

@@ -56,7 +56,7 @@ impl Link {
     }
 }
 
-/// What an earlier flush covered: the operations of the batches `from ..= through`, in order within each group, appends
+/// What an earlier flush covered: the operations of the batches `from ..= through`, in order within each group, entries
 /// that follow each other merged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Echo {
