@@ -58,7 +58,7 @@ pub use crate::error::{Code, Error, Result};
 pub use crate::log::{Limit, Log, Page};
 pub use crate::options::{Durability, Options, Position};
 pub use crate::recovery::{RecoveryReport, Torn};
-pub use crate::store::{Batch, LogBatch, Store};
+pub use crate::store::{Batch, LogBatch, Stats, Store};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -21,6 +21,16 @@ pub enum Bug {
     OldSaltKept,
     /// The first write to a segment does not wait for its predecessor to be durable.
     RollWithoutBarrier,
+    /// A segment is released before what emptied it is durable.
+    ReleasedBeforeDurable,
+    /// The manifest forgets a segment before what it holds is written again.
+    ManifestBeforeCarry,
+    /// What is written again is not compared with what was accepted meanwhile.
+    CarriedUnchecked,
+    /// A released segment's header is rewritten before the manifest forgets the segment.
+    HeaderBeforeManifest,
+    /// A released segment's file is used again while a reader holds it.
+    RecycledWhileRead,
     /// A batch need not name the sums of the batch before it. A second line of defence: alone it hides nothing.
     ChainUnchecked,
 }

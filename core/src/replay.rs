@@ -56,6 +56,10 @@ impl Payload for Places {
     fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    fn segment(&self) -> u64 {
+        self.segment
+    }
 }
 
 /// The operations of a batch, one for each record; `payload` makes what a run keeps from where its entries lie.

@@ -99,7 +99,8 @@ pub(crate) struct Write {
     pub(crate) segment: SegmentHeader,
     pub(crate) offset: u64,
     pub(crate) batches: Vec<Stamped>,
-    through: u64,
+    /// The last batch.
+    pub(crate) through: u64,
     packed: bool,
 }
 

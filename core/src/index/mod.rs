@@ -24,6 +24,11 @@ pub(crate) trait Payload: Clone + Debug {
     /// How many bytes the entries take on the disk; 0 where nothing is known of places. Neither a join nor a split
     /// changes the sum.
     fn bytes(&self) -> u64;
+
+    /// The number of the segment that holds the entries; 0 where nothing is known of places.
+    fn segment(&self) -> u64 {
+        0
+    }
 }
 
 /// A payload that keeps nothing: presence and terms alone.

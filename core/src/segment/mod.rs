@@ -27,9 +27,14 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Makes the file of a segment, in the steps above. It replaces a file of the same name, which is in doubt or was
-    /// never finished; its name therefore always leads to one of the two.
-    pub(crate) fn create(directory: &dyn Directory, header: SegmentHeader, sync_directory: bool) -> Result<Segment> {
+    /// Makes the file of a segment, in the steps above, from a released one of the same size if there is one. It replaces a
+    /// file of the same name, which is in doubt or was never finished; its name therefore always leads to one of the two.
+    pub(crate) fn create(
+        directory: &dyn Directory,
+        header: SegmentHeader,
+        recycled: Option<(String, Arc<dyn File>)>,
+        sync_directory: bool,
+    ) -> Result<Segment> {
         let name = segment_name(header.number);
         match directory.remove(NEW_SEGMENT_NAME) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -37,8 +42,11 @@ impl Segment {
             }
             _ => {}
         }
-        let file = directory.create(NEW_SEGMENT_NAME).map_err(|error| Error::io("create", &name, error))?;
-        let segment = Segment { header, file };
+        let file = match recycled {
+            Some((old_name, file)) => directory.rename(&old_name, NEW_SEGMENT_NAME).map(|()| file),
+            None => directory.create(NEW_SEGMENT_NAME),
+        };
+        let segment = Segment { header, file: file.map_err(|error| Error::io("create", &name, error))? };
         segment.file.prewrite(header.capacity).map_err(|error| Error::io("allocate", &name, error))?;
         segment.write_header()?;
         directory.rename(NEW_SEGMENT_NAME, &name).map_err(|error| Error::io("name", &name, error))?;
@@ -106,6 +114,14 @@ pub(crate) enum Renewal {
     NotGrown(Error),
     /// The header was being rewritten.
     InDoubt(Error),
+}
+
+impl Renewal {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Renewal::NotGrown(error) | Renewal::InDoubt(error) => error,
+        }
+    }
 }
 
 /// One header copy, past the page cache. A file too short to have one is damaged, not an error.

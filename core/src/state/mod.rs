@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod group;
+mod holding;
 mod operation;
 
 pub(crate) use group::Group;
+pub(crate) use holding::Holding;
 pub(crate) use operation::{How, Operation};
 
 use crate::error::{Error, Result};

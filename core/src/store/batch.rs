@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::commit::Sealed;
-use crate::entry::{Entry, HardState};
+use crate::entry::{Boundary, Entry, HardState};
 use crate::error::{Error, Result};
 use crate::format::batch::{Content, Spot};
 use crate::format::body::{
@@ -10,8 +10,10 @@ use crate::format::body::{
 };
 use crate::format::directory::{Kind, RECORD_BYTES, Record};
 use crate::format::fields::Writer;
+use crate::index::Payload;
 use crate::number::within_segment;
 use crate::options::{BLOB_BYTES_CEILING, DATA_BYTES_CEILING, Options};
+use crate::state::{Group, Holding};
 use std::ops::Range;
 
 /// The encoding of one batch, in bytes; below the 4 GiB that a position in a segment can name.
@@ -65,19 +67,25 @@ impl Batch {
 
     /// The finished encoding, if every operation was sound and no limit is passed.
     pub(crate) fn seal(self, options: &Options) -> Result<Sealed> {
+        let limits = [
+            ("entry data in bytes (entry_bytes_max)", self.entry_bytes, options.entry_bytes_max),
+            ("blob in bytes (blob_bytes_max)", self.blob_bytes, options.blob_bytes_max),
+            ("batch data in bytes (batch_bytes_max)", self.data_bytes, options.batch_bytes_max),
+        ];
+        if let Some((what, size, limit)) = limits.into_iter().find(|(_, size, limit)| size > limit)
+            && self.error.is_none()
+        {
+            return Err(Error::TooLarge { what, size, limit });
+        }
+        self.seal_unlimited()
+    }
+
+    /// The finished encoding, whatever the options say.
+    pub(super) fn seal_unlimited(self) -> Result<Sealed> {
         if let Some(error) = self.error {
             return Err(error);
         }
         self.check_encoded(0)?;
-        for (what, size, limit) in [
-            ("entry data in bytes (entry_bytes_max)", self.entry_bytes, options.entry_bytes_max),
-            ("blob in bytes (blob_bytes_max)", self.blob_bytes, options.blob_bytes_max),
-            ("batch data in bytes (batch_bytes_max)", self.data_bytes, options.batch_bytes_max),
-        ] {
-            if size > limit {
-                return Err(Error::TooLarge { what, size, limit });
-            }
-        }
         let mut directory = Writer::default();
         self.records.iter().for_each(|record| record.encode(&mut directory));
         Ok(Sealed {
@@ -321,6 +329,30 @@ impl LogBatch {
     /// As [`Log::drop_group`](crate::Log::drop_group).
     pub fn drop_group(self) -> Self {
         self.add_plain(|group| Record::of(group, Kind::DropGroup))
+    }
+
+    /// Writes a piece of small state again, as it is. Entries come with [`LogBatch::put`].
+    pub(super) fn again<P: Payload>(self, log: &Group<P>, holding: &Holding) -> Self {
+        let extras = log.extras();
+        match holding {
+            Holding::Entries { .. } => self,
+            Holding::HardState => log.hard_state.iter().fold(self, |batch, kept| batch.set_hard_state(kept.value)),
+            Holding::Boundary => extras.boundary.iter().fold(self, |batch, kept| {
+                let Boundary { index, term, blob } = &kept.value;
+                batch.purge(*index, *term, blob)
+            }),
+            Holding::Next => extras.told_next.iter().fold(self, |batch, kept| batch.number(Kind::Next, kept.value)),
+            Holding::NotedCommit => {
+                extras.noted_commit.iter().fold(self, |batch, kept| batch.number(Kind::NoteCommit, kept.value))
+            }
+            Holding::Meta(key) => {
+                extras.meta.get(key).into_iter().fold(self, |batch, kept| batch.set_meta(key, &kept.value))
+            }
+        }
+    }
+
+    fn number(self, kind: Kind, first: u64) -> Self {
+        self.add_plain(|group| Record { first, ..Record::of(group, kind) })
     }
 
     fn add_plain(mut self, record: impl FnOnce(u64) -> Record) -> Self {

@@ -4,20 +4,18 @@
 use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::registry::lock;
-use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 impl Opening {
     /// See [`crate::Store::close`].
     pub(crate) fn close(&self) -> Result<()> {
-        let mut slot = lock(&self.slot);
+        let _slot = lock(&self.slot);
         if self.closed.swap(true, Ordering::AcqRel) {
             return Err(Error::Closed);
         }
         if !self.shared.leave() {
             return self.shared.sync().map(|_| ());
         }
-        self.shared.leave_slot(&mut slot);
         let ended = self.shared.end();
         self.shared.retire();
         ended
@@ -26,11 +24,10 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let mut slot = lock(&self.slot);
+        let _slot = lock(&self.slot);
         if self.closed.swap(true, Ordering::AcqRel) || !self.shared.leave() {
             return;
         }
-        self.shared.leave_slot(&mut slot);
         // Best effort: without the mark the next opening looks more closely, and finds the same.
         let _ = self.shared.mark_clean();
         self.shared.retire();
@@ -38,13 +35,6 @@ impl Drop for Opening {
 }
 
 impl Shared {
-    /// Makes room in the registry, unless the successor of a poisoned store has taken this one's place already.
-    fn leave_slot(&self, slot: &mut Weak<Shared>) {
-        if std::ptr::eq(slot.as_ptr(), self) {
-            *slot = Weak::new();
-        }
-    }
-
     /// Counts one opening out. True for the last one.
     fn leave(&self) -> bool {
         let mut core = self.core();

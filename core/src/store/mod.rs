@@ -7,13 +7,16 @@
 mod batch;
 mod callbacks;
 mod close;
+mod maintain;
 mod open;
 mod prepare;
 mod shared;
+mod stats;
 mod write;
 
 pub use batch::{Batch, LogBatch};
 pub(crate) use shared::{Opening, Readable};
+pub use stats::Stats;
 
 use crate::error::Result;
 use crate::log::Log;
@@ -95,6 +98,18 @@ impl Store {
     /// The groups that have entries or state, ascending. Does not block on the disk.
     pub fn groups(&self) -> Result<Vec<u64>> {
         Ok(self.opening.shared()?.read().state.groups())
+    }
+
+    /// Gives back the space of segments that hold nothing any more, and removes what a crash or a failure left behind. The
+    /// writes do so in passing; this call is for a store that is not written, and for who wants to know what fails: a
+    /// failure here never poisons, and is tried again. Blocks on the disk.
+    pub fn maintain(&self) -> Result<()> {
+        self.opening.shared()?.maintain()
+    }
+
+    /// What the store holds and has done since it was opened. May wait for maintenance that is under way.
+    pub fn stats(&self) -> Result<Stats> {
+        Ok(self.opening.shared()?.stats())
     }
 
     /// What opening found, and what it cut.

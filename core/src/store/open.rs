@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::callbacks::Callbacks;
+use super::maintain::Outlook;
 use super::shared::{Core, Maintenance, Opening, Readable, Shared};
+use super::stats::Counters;
 use crate::commit::{Commit, Start, footer_share};
 use crate::error::{Error, Result};
 use crate::format::manifest::{MANIFEST_NAME, Slot};
@@ -15,10 +17,10 @@ use crate::registry::{Registry, lock};
 use crate::segment::NEW_SEGMENT_NAME;
 use crate::segment::manifest::{Found, Manifest, NEW_MANIFEST_NAME};
 use crate::state::State;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, RwLock, Weak};
 
 const LOCK_NAME: &str = "LOCK";
 
@@ -38,8 +40,9 @@ pub(super) fn open(options: &Options, path: &Path) -> Result<Opening> {
         }
         stale => {
             // A poisoned store reads on, but only a fresh recovery may write.
-            stale.iter().for_each(|poisoned| poisoned.retire());
-            let shared = Arc::new(Shared::open(options, path, directory)?);
+            stale.iter().for_each(|retired| retired.retire());
+            let predecessors = stale.map_or(Vec::new(), |retired| retired.with_predecessors());
+            let shared = Arc::new(Shared::open(options, path, directory, predecessors)?);
             *registered = Arc::downgrade(&shared);
             shared
         }
@@ -60,6 +63,15 @@ fn open_directory(options: &Options, path: &Path) -> Result<Arc<dyn Directory>> 
     })
 }
 
+/// Everything that a store is made of when it is opened.
+struct Opened {
+    directory: Arc<dyn Directory>,
+    lock: Box<dyn LockGuard>,
+    manifest: Manifest,
+    recovered: Recovered,
+    predecessors: Vec<Weak<Shared>>,
+}
+
 impl Shared {
     /// One more opening of a store that is open.
     fn join(&self, options: &Options, path: &Path) -> Result<()> {
@@ -71,11 +83,22 @@ impl Shared {
         Ok(())
     }
 
+    /// The stores of this process that may still read files of the directory when another one takes this one's place.
+    fn with_predecessors(self: &Arc<Self>) -> Vec<Weak<Shared>> {
+        let alive = self.predecessors.iter().filter(|predecessor| predecessor.strong_count() > 0).cloned();
+        alive.chain([Arc::downgrade(self)]).collect()
+    }
+
     fn is_healthy(&self) -> bool {
         self.core().check_writable().is_ok()
     }
 
-    fn open(options: &Options, path: &Path, directory: Arc<dyn Directory>) -> Result<Shared> {
+    fn open(
+        options: &Options,
+        path: &Path,
+        directory: Arc<dyn Directory>,
+        predecessors: Vec<Weak<Shared>>,
+    ) -> Result<Shared> {
         check_directory(options, path, &*directory)?;
         let lock = take_lock(path, &*directory)?;
         let mut manifest = open_manifest(options, path, &*directory)?;
@@ -84,17 +107,12 @@ impl Shared {
             // The tail was flushed and read back: it is durable now, and no later opening may call it torn.
             manifest.write(|slot| (slot.clean, slot.watermark) = (false, recovered.end.sequence))?;
         }
-        Ok(Shared::assemble(options, path, directory, lock, manifest, recovered))
+        let found = Opened { directory, lock, manifest, recovered, predecessors };
+        Ok(Shared::assemble(options, path, found))
     }
 
-    fn assemble(
-        options: &Options,
-        path: &Path,
-        directory: Arc<dyn Directory>,
-        lock: Box<dyn LockGuard>,
-        manifest: Manifest,
-        recovered: Recovered,
-    ) -> Shared {
+    fn assemble(options: &Options, path: &Path, found: Opened) -> Shared {
+        let Opened { directory, lock, manifest, recovered, predecessors } = found;
         let Recovered { state, chain, mut prepared, report, end, tail_batches, unechoed, unechoed_link } = recovered;
         let highest = manifest.slot.highest_created;
         let last = chain.last().map_or(0, |segment| segment.header.number);
@@ -104,7 +122,7 @@ impl Shared {
         let newest_capacity = newest.map_or(first, |segment| segment.header.capacity);
         let active = chain.last().filter(|_| report.clean).map(|segment| segment.header);
         let footer_bytes = tail_batches.iter().map(|(records, bytes)| footer_share(*records, *bytes)).sum();
-        let mut segments: HashMap<_, _> = chain.into_iter().map(|segment| (segment.header.number, segment)).collect();
+        let mut segments: BTreeMap<_, _> = chain.into_iter().map(|segment| (segment.header.number, segment)).collect();
         let mut commit = Commit::new(
             Start { sequence: end.sequence, link: end, active, footer_bytes, unechoed, unechoed_link },
             options.bugs,
@@ -133,6 +151,8 @@ impl Shared {
                 unused: prepared,
                 newest: newest_number,
                 newest_capacity,
+                pool: Vec::new(),
+                swept: false,
                 lock: Some(lock),
             }),
             core: Mutex::new(Core {
@@ -144,9 +164,12 @@ impl Shared {
                 ready: false,
                 closed: false,
                 openings: 1,
+                outlook: Outlook::default(),
+                stats: Counters::default(),
             }),
             changed: Condvar::new(),
-            readable: RwLock::new(Readable { state, segments }),
+            readable: RwLock::new(Readable { state, segments, written: end.sequence }),
+            predecessors,
         }
     }
 }

@@ -2,7 +2,8 @@
 //! never poisons: the log itself was not touched.
 #![forbid(unsafe_code)]
 
-use super::shared::{Maintenance, Shared};
+use super::maintain::pool::Pooled;
+use super::shared::{Maintenance, Readable, Shared};
 use crate::commit::{Need, Reservation};
 use crate::error::{Error, Result};
 use crate::format::segment::{CAPACITY_MAX, SegmentHeader};
@@ -16,7 +17,10 @@ impl Shared {
     /// Clears the way for the first write of an opening. After a clean stop: the clean mark is cleared. After an unclean
     /// one: every unused segment gets a fresh salt, because it may hold whole batches of writes that were cut.
     pub(super) fn make_ready(&self) -> Result<()> {
-        let mut maintenance = lock(&self.maintenance);
+        self.make_ready_locked(&mut lock(&self.maintenance))
+    }
+
+    pub(super) fn make_ready_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
         {
             let core = self.core();
             core.check_writable()?;
@@ -33,7 +37,11 @@ impl Shared {
         }
         while !maintenance.unused.is_empty() {
             let as_before = maintenance.newest_capacity.min(self.segment_bytes());
-            self.settle_first(&mut maintenance, 0, as_before)?;
+            self.settle_first(maintenance, 0, as_before)?;
+        }
+        // What it removes may be the room that the first write needs; what it cannot remove is none of that write's concern.
+        if let Err(error) = self.sweep(maintenance) {
+            self.core().stats.maintenance_failed(&error);
         }
         self.core().ready = true;
         Ok(())
@@ -41,7 +49,10 @@ impl Shared {
 
     /// Makes the segment exist and be large enough that stands between a batch and its reservation.
     pub(super) fn prepare(&self, need: &Need) -> Result<()> {
-        let mut maintenance = lock(&self.maintenance);
+        self.prepare_locked(&mut lock(&self.maintenance), need)
+    }
+
+    pub(super) fn prepare_locked(&self, maintenance: &mut Maintenance, need: &Need) -> Result<()> {
         let (capacity, filled) = {
             let mut core = self.core();
             core.check_writable()?;
@@ -55,16 +66,18 @@ impl Shared {
             let readable = self.read();
             let segment = |number| readable.segments.get(&number).cloned();
             maintenance.unused.extend(taken.iter().map(|header| (header.number, segment(header.number))));
-            (capacity, core.commit.has_active())
+            // A segment that an unclean stop ended was not filled.
+            let filled = core.commit.has_active().then(|| largest_filled(&readable, core.commit.end().segment));
+            (capacity, filled.unwrap_or(0))
         };
         if maintenance.unused.is_empty() {
             maintenance.newest += 1;
             let number = maintenance.newest;
             maintenance.unused.insert(number, None);
         }
-        // A segment that was filled doubles the next one, up to the configured size.
-        let doubled = if filled { 2 * maintenance.newest_capacity } else { maintenance.newest_capacity };
-        self.settle_first(&mut maintenance, capacity, doubled.min(self.segment_bytes()))
+        // A segment that was filled, and still holds something, doubles those to come, up to the configured size.
+        let doubled = maintenance.newest_capacity.max(2 * filled);
+        self.settle_first(maintenance, capacity, doubled.min(self.segment_bytes()))
     }
 
     /// Makes the first unused segment usable: renewed, or made anew with room to spare, then counted in the manifest.
@@ -81,7 +94,7 @@ impl Shared {
                     return Err(error);
                 }
             },
-            None => self.make(number, capacity.max(preferred))?,
+            None => self.make(maintenance, number, capacity, preferred)?,
         };
         maintenance.unused.insert(number, Some(segment.clone()));
         if number > maintenance.manifest.slot.highest_created {
@@ -98,20 +111,29 @@ impl Shared {
         Ok(())
     }
 
-    fn make(&self, number: u64, capacity: u64) -> Result<Segment> {
+    /// Makes a segment of at least `needed` bytes, if possible of `preferred`, from a file of the pool if there is one.
+    fn make(&self, maintenance: &mut Maintenance, number: u64, needed: u64, preferred: u64) -> Result<Segment> {
+        let pooled = self.take_pooled(maintenance, needed, preferred)?;
+        let capacity = pooled.as_ref().map_or(needed.max(preferred), |pooled| pooled.capacity);
         let header = SegmentHeader { store: self.store, number, salt: self.random()?, capacity };
-        Segment::create(&*self.directory, header, self.syncs_directory())
+        let recycled = pooled.map(|Pooled { name, file, .. }| (name, file));
+        Segment::create(&*self.directory, header, recycled, self.syncs_directory())
     }
 
     fn syncs_directory(&self) -> bool {
         !self.options.bugs.has(Bug::DirectoryFlushLeftOut)
     }
 
-    fn random(&self) -> Result<Salt> {
+    pub(super) fn random(&self) -> Result<Salt> {
         self.options.disk.random().map_err(|error| Error::io("read random bytes for", "a segment's salt", error))
     }
 
-    fn segment_bytes(&self) -> u64 {
+    pub(super) fn segment_bytes(&self) -> u64 {
         round_up(self.options.segment_bytes, BLOCK_BYTES)
     }
+}
+
+/// The capacity of the largest segment before the active one; 0 if there is none.
+fn largest_filled(readable: &Readable, active: u64) -> u64 {
+    readable.segments.range(..active).map(|(_, segment)| segment.header.capacity).max().unwrap_or(0)
 }

@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 
 use super::callbacks::Callbacks;
+use super::maintain::Outlook;
+use super::maintain::pool::Pooled;
+use super::stats::Counters;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::io::{Directory, LockGuard};
@@ -16,7 +19,7 @@ use crate::replay::Places;
 use crate::segment::Segment;
 use crate::segment::manifest::Manifest;
 use crate::state::State;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +38,8 @@ pub(crate) struct Shared {
     /// Signalled when an action is completed, and when the store closes.
     pub(super) changed: Condvar,
     pub(super) readable: RwLock<Readable>,
+    /// Poisoned stores of the same directory whose place this one took.
+    pub(super) predecessors: Vec<Weak<Shared>>,
 }
 
 /// What is changed beside the log itself.
@@ -47,6 +52,9 @@ pub(super) struct Maintenance {
     pub(super) newest: u64,
     /// The capacity of that segment; what the first one is to have if there is none.
     pub(super) newest_capacity: u64,
+    pub(super) pool: Vec<Pooled>,
+    /// Were all leftovers removed since the last one could have come about?
+    pub(super) swept: bool,
     /// Held while the store may write; dropping it lets another process in.
     pub(super) lock: Option<Box<dyn LockGuard>>,
 }
@@ -69,13 +77,18 @@ pub(super) struct Core {
     /// Nothing is written any more: closed, or retired in favour of a fresh recovery.
     pub(super) closed: bool,
     pub(super) openings: usize,
+    pub(super) outlook: Outlook,
+    pub(super) stats: Counters,
 }
 
 /// What readers see.
 #[derive(Debug)]
 pub(crate) struct Readable {
     pub(crate) state: State<Places>,
-    pub(crate) segments: HashMap<u64, Segment>,
+    /// The begun and the prepared ones.
+    pub(crate) segments: BTreeMap<u64, Segment>,
+    /// The last batch that `state` has.
+    pub(crate) written: u64,
 }
 
 impl Readable {

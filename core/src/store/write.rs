@@ -15,6 +15,7 @@ use crate::replay::{operations, with_places, without_places};
 use crate::state::{Group, Operation};
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
 
 impl Shared {
     /// Writes a batch and returns when it is as durable as was asked. Blocks on the disk.
@@ -33,7 +34,9 @@ impl Shared {
             true => core.commit.durable() >= sequence,
             false => core.commit.written_through() >= sequence,
         };
-        self.drive(core, reached).map(|_| Position(sequence))
+        drop(self.drive(core, reached)?);
+        self.maintain_in_passing(durable);
+        Ok(Position(sequence))
     }
 
     /// A durable write's word covers everything before it, also when it adds nothing.
@@ -59,7 +62,9 @@ impl Shared {
         }
         let accepted = core.commit.accepted();
         core.commit.want(accepted);
-        self.drive(core, |core| core.commit.durable() >= accepted).map(|_| Position(accepted))
+        drop(self.drive(core, |core| core.commit.durable() >= accepted)?);
+        self.maintain_in_passing(true);
+        Ok(Position(accepted))
     }
 
     /// Remembers a commit index until the group's next batch, sync or close carries it. One that is not above what is
@@ -164,11 +169,18 @@ impl Shared {
                 if result.is_ok() {
                     self.make_readable(&write);
                 }
-                Box::new(move |core| core.commit.written(&write, result))
+                Box::new(move |core| {
+                    core.stats.wrote();
+                    core.commit.written(&write, result);
+                })
             }
             Action::Flush(flush) => {
+                let begun = Instant::now();
                 let result = self.flush_out(flush.segment);
-                Box::new(move |core| core.commit.flushed(&flush, result))
+                Box::new(move |core| {
+                    core.stats.flushed(begun.elapsed());
+                    core.commit.flushed(&flush, result);
+                })
             }
         }
     }
@@ -200,6 +212,7 @@ impl Shared {
                 applied.expect("what was accepted applies in the same order");
             }
         }
+        readable.written = write.through;
     }
 }
 

@@ -1,0 +1,172 @@
+//! Carrying: what stands in the way of a release is written again at the end of the log, as an ordinary batch.
+//!
+//! What is to be carried is read from what is readable; when the batch is sequenced, more may have been accepted. So the
+//! batch is sequenced only if nothing but appends was accepted for its groups since then. Otherwise what the writer takes for
+//! current would overwrite what a caller has just made of it, a vote included.
+#![forbid(unsafe_code)]
+
+use super::super::batch::Batch;
+use super::super::shared::{Maintenance, Readable, Shared};
+use crate::commit::{Reservation, Sealed};
+use crate::entry::Entry;
+use crate::error::Result;
+use crate::index::Run;
+use crate::number::size;
+use crate::planted::Bug;
+use crate::replay::Places;
+use crate::segment::Segment;
+use crate::state::{Group, Holding};
+
+/// One batch carries about so much data, in bytes, and at most so many things.
+const CARRY_BYTES: u64 = 1 << 20;
+const CARRY_THINGS: usize = 1024;
+
+/// So often in a row the groups may have changed meanwhile, before somebody else is let go first.
+const ATTEMPTS: usize = 32;
+
+/// What one batch is to carry.
+#[derive(Debug, Default)]
+struct Load {
+    /// Up to which batch everything was readable when this was put together.
+    written: u64,
+    groups: Vec<u64>,
+    small: Batch,
+    entries: Vec<Stored>,
+}
+
+/// Entries of one run, and where they lie.
+#[derive(Debug)]
+struct Stored {
+    group: u64,
+    first: u64,
+    segment: Segment,
+    run: Run<Places>,
+}
+
+impl Shared {
+    /// Writes everything again that segments up to this one hold. Afterwards they hold nothing.
+    pub(super) fn carry(&self, maintenance: &mut Maintenance, segment: u64) -> Result<()> {
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            let load = self.load(segment)?;
+            if load.groups.is_empty() {
+                return Ok(());
+            }
+            let (groups, written) = (load.groups.clone(), load.written);
+            let sealed = load.sealed()?;
+            attempts = if self.write_carried(maintenance, sealed, &groups, written)? { 0 } else { attempts + 1 };
+        }
+        Err(crate::error::Error::Timeout { waited: std::time::Duration::ZERO })
+    }
+
+    fn load(&self, segment: u64) -> Result<Load> {
+        load(&self.read(), segment)
+    }
+
+    /// Writes a batch of copies; false, and nothing written, if any of the groups has changed meanwhile.
+    fn write_carried(
+        &self,
+        maintenance: &mut Maintenance,
+        sealed: Sealed,
+        groups: &[u64],
+        written: u64,
+    ) -> Result<bool> {
+        // Copies may use the segment that is kept back: they are on the way to giving one back.
+        let mut need = sealed.need();
+        need.leaves_one = false;
+        loop {
+            let mut core = self.core();
+            core.check_writable()?;
+            let is_stale = |group: &u64| core.accepted.group(*group).is_none_or(|log| log.changed() > written);
+            if groups.iter().any(is_stale) && !self.options.bugs.has(Bug::CarriedUnchecked) {
+                let accepted = core.commit.accepted();
+                return self.drive(core, |core| core.commit.written_through() >= accepted).map(|_| false);
+            }
+            if !core.ready {
+                drop(core);
+                self.make_ready_locked(maintenance)?;
+                continue;
+            }
+            match core.commit.reserve(&need) {
+                Reservation::Granted(grant) => {
+                    let sequence = core.commit.accept(sealed, false, grant);
+                    core.stats.carried += 1;
+                    return self.drive(core, |core| core.commit.written_through() >= sequence).map(|_| true);
+                }
+                Reservation::NeedsSegment { .. } => {
+                    drop(core);
+                    self.prepare_locked(maintenance, &need)?;
+                }
+            }
+        }
+    }
+}
+
+/// As much as one batch carries of what segments up to this one hold.
+fn load(readable: &Readable, segment: u64) -> Result<Load> {
+    let mut load = Load { written: readable.written, ..Load::default() };
+    let (mut things, mut bytes) = (0, 0);
+    for (group, log) in readable.state.iter() {
+        for holding in log.holdings(segment) {
+            if things == CARRY_THINGS || bytes >= CARRY_BYTES {
+                return Ok(load);
+            }
+            things += 1;
+            if load.groups.last() != Some(&group) {
+                load.groups.push(group);
+            }
+            match holding {
+                Holding::Entries { first, count } => {
+                    let stored = stored(readable, (group, log), first, count, CARRY_BYTES - bytes)?;
+                    bytes += stored.run.payload.bytes;
+                    load.entries.push(stored);
+                }
+                small => load.small = load.small.log(group, |batch| batch.again(log, &small)),
+            }
+        }
+    }
+    Ok(load)
+}
+
+/// The first entries of a run that fit into so many bytes, at least one.
+fn stored(
+    readable: &Readable,
+    (group, log): (u64, &Group<Places>),
+    first: u64,
+    count: u64,
+    bytes_max: u64,
+) -> Result<Stored> {
+    let (run, place) = log.runs.find(first).expect("what a group holds is there");
+    let spots = &run.payload.spots[size(place)..size(place + count)];
+    let (mut bytes, mut taken) = (0, 0);
+    while taken < spots.len() && (taken == 0 || bytes + u64::from(spots[taken].bytes) <= bytes_max) {
+        bytes += u64::from(spots[taken].bytes);
+        taken += 1;
+    }
+    let segment = readable.segment(run.payload.segment)?;
+    let payload = Places::new(run.payload.segment, spots[..taken].to_vec());
+    Ok(Stored { group, first, segment, run: Run { count: taken as u64, term: run.term, payload } })
+}
+
+impl Load {
+    /// Reads the entries and makes the batch. No limit of the options counts here: what is there is there.
+    fn sealed(self) -> Result<Sealed> {
+        let mut batch = self.small;
+        for stored in &self.entries {
+            let mut entries = Vec::new();
+            for (index, spot) in (stored.first..).zip(&stored.run.payload.spots) {
+                let mut bytes = Vec::new();
+                stored.segment.read_span(u64::from(spot.offset), spot.bytes as usize, &mut bytes)?;
+                let found = stored.segment.verify(&bytes, *spot, (stored.group, index, stored.run.term))?;
+                entries.push(Entry {
+                    index,
+                    term: stored.run.term,
+                    kind: found.entry.kind,
+                    data: found.entry.data.to_vec(),
+                });
+            }
+            batch = batch.log(stored.group, |log| log.put(&entries));
+        }
+        batch.seal_unlimited()
+    }
+}

@@ -1,0 +1,35 @@
+//! Removing leftovers: files of ours that nothing counts any more, because a crash or a failure came between the step that
+//! made them useless and the one that removes them.
+//!
+//! Only names are removed. A file that a crash left under two names lives on under the one that counts.
+#![forbid(unsafe_code)]
+
+use super::super::shared::{Maintenance, Shared};
+use super::pool::is_pooled_name;
+use crate::error::{Error, Result};
+use crate::format::segment::segment_number;
+use crate::segment::NEW_SEGMENT_NAME;
+use crate::segment::manifest::NEW_MANIFEST_NAME;
+
+impl Shared {
+    /// Removes every leftover, unless that was done since the last one could have come about.
+    pub(in crate::store) fn sweep(&self, maintenance: &mut Maintenance) -> Result<()> {
+        if maintenance.swept {
+            return Ok(());
+        }
+        let names = self.directory.list().map_err(|error| Error::io("list", "the directory", error))?;
+        for name in names.iter().filter(|name| is_leftover(name, maintenance)) {
+            self.directory.remove(name).map_err(|error| Error::io("remove", name, error))?;
+        }
+        maintenance.swept = true;
+        Ok(())
+    }
+}
+
+fn is_leftover(name: &str, maintenance: &Maintenance) -> bool {
+    let released = |number: u64| number < maintenance.manifest.slot.first_live;
+    let in_pool = || maintenance.pool.iter().any(|pooled| pooled.name == name);
+    segment_number(name).is_some_and(released)
+        || (is_pooled_name(name) && !in_pool())
+        || [NEW_SEGMENT_NAME, NEW_MANIFEST_NAME].contains(&name)
+}

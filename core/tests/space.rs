@@ -1,0 +1,98 @@
+//! Disk space comes back: how large a store may become, sampled after every call, on a real file system.
+
+use duramen::{Durability, Entry, HardState, Log, Options, Store};
+use std::path::Path;
+
+const MIB: u64 = 1 << 20;
+
+/// What the files of a directory take.
+fn size_of(directory: &Path) -> u64 {
+    let files = std::fs::read_dir(directory).expect("the directory is there");
+    files.map(|file| file.expect("a file").metadata().expect("it is there").len()).sum()
+}
+
+fn entries(first: u64, count: u64, bytes: usize) -> Vec<Entry> {
+    (first..first + count).map(|index| Entry::new(index, 1, vec![u8::try_from(index % 251).unwrap(); bytes])).collect()
+}
+
+#[test]
+fn a_log_that_is_purged_again_and_again_stays_small() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("store");
+    let store = Options::new().segment_bytes(MIB).open(&path).expect("it opens");
+    let (log, mut largest) = (store.log(0), 0);
+    for round in 0..50 {
+        let first = 1 + round * 1_000;
+        for part in entries(first, 1_000, 1_024).chunks(8) {
+            log.append(part).expect("there is room");
+            largest = largest.max(size_of(&path));
+        }
+        log.purge(first + 999, 1, b"").expect("a purge");
+        largest = largest.max(size_of(&path));
+    }
+    println!("largest: {largest}; {:?}", store.stats());
+    assert!(largest <= 8 * MIB, "the directory took {largest} bytes");
+    assert_eq!(store.stats().unwrap().maintenance_failures, 0);
+}
+
+#[test]
+fn ten_entries_and_a_hundred_openings_take_less_than_2_mib() {
+    for end in ["close", "drop", "forget"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("store");
+        let mut largest = 0;
+        for round in 0..100 {
+            let log = Log::open(&path).expect("it opens");
+            if round % 10 == 0 {
+                log.append(&entries(1 + round / 10, 1, 100)).expect("there is room");
+            } else {
+                log.set_hard_state_with(HardState { term: round, ..HardState::default() }, Durability::Buffered)
+                    .unwrap();
+            }
+            match end {
+                "close" => log.close().expect("it closes"),
+                _ => drop(log),
+            }
+            largest = largest.max(size_of(&path));
+        }
+        println!("{end}: {largest}");
+        assert!(largest < 2 * MIB, "{end}: the directory took {largest} bytes");
+        assert_eq!(Log::open(&path).unwrap().read(1..11, duramen::Limit::none()).unwrap().len(), 10);
+    }
+}
+
+#[test]
+fn a_group_that_lags_is_carried() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("store");
+    let store = Options::new().segment_bytes(MIB).open(&path).expect("it opens");
+    store.log(1).append(&entries(1, 10, 100)).expect("there is room");
+    store.log(1).set_hard_state(HardState { term: 7, vote: Some(1), commit: None }).unwrap();
+    store.log(1).set_meta("key", b"value").unwrap();
+    store.log(2).purge(5, 3, b"blob").unwrap();
+    store.log(3).reset(Some(77)).unwrap();
+    store.log(4).note_commit(9).unwrap();
+    store.sync().unwrap();
+    let (log, mut largest) = (store.log(0), 0);
+    for round in 0..40 {
+        for part in entries(1 + round * 1_000, 1_000, 1_024).chunks(50) {
+            log.append(part).expect("there is room");
+        }
+        log.purge(1_000 + round * 1_000, 1, b"").expect("a purge");
+        largest = largest.max(size_of(&path));
+    }
+    let check = |store: &Store| {
+        assert_eq!(store.log(1).read(1..11, duramen::Limit::none()).unwrap().len(), 10);
+        assert_eq!(store.log(1).hard_state().unwrap().unwrap().term, 7);
+        assert_eq!(store.log(1).meta("key").unwrap().unwrap(), b"value");
+        assert_eq!(store.log(2).boundary().unwrap().unwrap().blob, b"blob");
+        assert_eq!(store.log(3).bounds().unwrap(), Some(77..77));
+        assert_eq!(store.log(4).commit().unwrap(), Some(9));
+    };
+    check(&store);
+    println!("largest: {largest}; {:?}", store.stats());
+    assert!(store.stats().unwrap().carried > 0);
+    assert!(largest <= 8 * MIB, "the directory took {largest} bytes");
+    store.close().unwrap();
+    check(&Options::new().segment_bytes(MIB).open(&path).unwrap());
+}
