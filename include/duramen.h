@@ -23,8 +23,8 @@
 // Before you begin:
 //
 //  - One process per directory. A second one gets DURAMEN_LOCKED.
-//  - Do not use handles after fork() in the child; open the store again there, once the parent has closed it. A child that
-//    calls exec at once is fine.
+//  - Handles belong to the process that opened the store. In a child of fork() they answer DURAMEN_FORKED, and freeing them
+//    does nothing to the store; open it again there, once the parent has closed it.
 //  - Local file systems only. Network file systems do not keep what they promise about flushes and locks.
 //  - After DURAMEN_POISONED nothing is written any more: close the store and open it again.
 

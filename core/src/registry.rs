@@ -3,10 +3,14 @@
 //!
 //! Each directory has a slot of its own. Opening and closing hold it, and may block on the disk meanwhile; the map of all
 //! slots is held for look-ups only.
+//!
+//! A forked child has a registry of its own: the parent's stores are not its stores, and their slots, and the map, may
+//! have been held at the fork by threads that the child does not have.
 #![forbid(unsafe_code)]
 
+use crate::io::{PerProcess, generation};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Device and inode of a directory.
 pub(crate) type Identity = (u64, u64);
@@ -15,16 +19,16 @@ type Slots<T> = Mutex<HashMap<Identity, Arc<Mutex<Weak<T>>>>>;
 
 /// All open things of one kind.
 #[derive(Debug)]
-pub(crate) struct Registry<T>(OnceLock<Slots<T>>);
+pub(crate) struct Registry<T>(PerProcess<Slots<T>>);
 
-impl<T> Registry<T> {
+impl<T: Send + Sync + 'static> Registry<T> {
     pub(crate) const fn new() -> Self {
-        Registry(OnceLock::new())
+        Registry(PerProcess::new())
     }
 
     /// The slot of a directory. Lock it with [`lock`] to open or close what it holds.
     pub(crate) fn slot(&self, identity: Identity) -> Arc<Mutex<Weak<T>>> {
-        let mut slots = lock(self.0.get_or_init(Mutex::default));
+        let mut slots = lock(self.0.get(generation()));
         // A slot that only the map holds, and that holds nothing, belongs to a directory that is closed.
         slots.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(slot).strong_count() > 0);
         Arc::clone(slots.entry(identity).or_default())

@@ -9,10 +9,12 @@
 //! The lock file is never removed: that would let two processes lock two files of the same name.
 //!
 //! A fork shares the lock. So the process that took it releases it expressly, rather than by closing the file, which a
-//! child that some other thread is just starting would hold open a moment longer; and in a forked child dropping the
-//! guard closes the file and nothing else, since to release the lock would release the parent's.
+//! child that some other thread is just starting would hold open a moment longer; a forked child closes its copy at
+//! once, so that the lock ends with the parent; and dropping the guard there does nothing, since to release the lock
+//! would release the parent's.
 #![forbid(unsafe_code)]
 
+use super::forks::Unshared;
 use super::real::check_regular;
 use super::sys::{self, How};
 use super::{Lock, LockGuard};
@@ -28,15 +30,16 @@ const ATTEMPTS_MAX: usize = 16;
 /// Takes the lock, or tells who has it.
 pub(super) fn lock(directory: BorrowedFd<'_>, name: &str) -> io::Result<Lock> {
     for _ in 0..ATTEMPTS_MAX {
-        let file = open(directory, name)?;
+        let lock = RealLock { file: Unshared::open(|| open(directory, name))? };
+        let file = lock.file.file();
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Lock::Held(holder(&file))),
+            Err(TryLockError::WouldBlock) => return Ok(Lock::Held(holder(file))),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        if is_still_named(&file, directory, name)? {
-            write_holder(&file);
-            return Ok(Lock::Taken(Box::new(RealLock { file, owner: process::id() })));
+        if is_still_named(file, directory, name)? {
+            write_holder(file);
+            return Ok(Lock::Taken(Box::new(lock)));
         }
     }
     Err(io::Error::other(format!("the lock file {name} is removed again and again")))
@@ -45,18 +48,16 @@ pub(super) fn lock(directory: BorrowedFd<'_>, name: &str) -> io::Result<Lock> {
 /// A held lock.
 #[derive(Debug)]
 struct RealLock {
-    file: File,
-    /// The process that took it.
-    owner: u32,
+    file: Unshared,
 }
 
 impl LockGuard for RealLock {}
 
 impl Drop for RealLock {
     fn drop(&mut self) {
-        if self.owner == process::id() {
+        if self.file.is_ours() {
             // Should it fail, closing the file releases the lock too.
-            let _ = self.file.unlock();
+            let _ = self.file.file().unlock();
         }
     }
 }
@@ -103,9 +104,10 @@ fn holder(file: &File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::forks::generation;
     use super::*;
     use std::fs;
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, AsRawFd};
 
     #[test]
     fn a_lock_file_that_was_removed_or_replaced_since_it_was_opened_is_noticed() {
@@ -119,19 +121,19 @@ mod tests {
         assert!(!is_still_named(&file, directory.as_fd(), "LOCK").unwrap());
     }
 
-    /// A lock, and a second descriptor for it, as a forked child has one.
-    fn locked_and_forked(directory: &File, owner: u32) -> (RealLock, File) {
+    /// A lock, and a second descriptor for it, as a forked child has one that was not told of the fork.
+    fn locked_and_forked(directory: &File, generation: u64) -> (RealLock, File) {
         let file = open(directory.as_fd(), "LOCK").unwrap();
         file.try_lock().unwrap();
         let forked = file.try_clone().unwrap();
-        (RealLock { file, owner }, forked)
+        (RealLock { file: Unshared::of(file, generation) }, forked)
     }
 
     #[test]
     fn the_owner_releases_the_lock_though_a_child_has_it_open() {
         let folder = tempfile::tempdir().unwrap();
         let directory = File::open(folder.path()).unwrap();
-        let (guard, _forked) = locked_and_forked(&directory, process::id());
+        let (guard, _forked) = locked_and_forked(&directory, generation());
         drop(guard);
         assert!(matches!(lock(directory.as_fd(), "LOCK").unwrap(), Lock::Taken(_)));
     }
@@ -140,8 +142,11 @@ mod tests {
     fn a_forked_child_does_not_release_the_lock_of_its_parent() {
         let folder = tempfile::tempdir().unwrap();
         let directory = File::open(folder.path()).unwrap();
-        let (guard, _forked) = locked_and_forked(&directory, process::id() + 1);
+        let (guard, _forked) = locked_and_forked(&directory, generation() + 1);
+        let number = guard.file.file().as_raw_fd();
         drop(guard);
+        let still_open = fs::read_link(format!("/proc/self/fd/{number}")).unwrap();
+        assert!(still_open.ends_with("LOCK"), "the number may be another file's: {still_open:?}");
         assert!(matches!(lock(directory.as_fd(), "LOCK").unwrap(), Lock::Held(_)));
     }
 }

@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 mod direct;
+mod forks;
 mod lock_file;
 mod name;
 mod real;
@@ -21,12 +22,14 @@ mod real;
 mod simulated;
 mod sys;
 
+pub(crate) use forks::{generation, watch};
 pub use real::RealDisk;
 #[cfg(feature = "simulation")]
 pub use simulated::{
     Calls, CrashPoints, Failure, Fault, FlushGate, Injection, Injections, Observer, Operation, OperationKind, Outcome,
     Outcomes, SimulatedDisk, Times,
 };
+pub(crate) use sys::PerProcess;
 
 use std::fmt::Debug;
 use std::io;
@@ -68,7 +71,8 @@ pub trait Directory: Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 
     /// Takes the exclusive lock named `name`, creating its file if it is missing and writing this process's id into it.
-    /// The lock ends when the returned guard is dropped or the process dies. Never waits.
+    /// The lock ends when the returned guard is dropped or the process dies, whatever children it has forked. Never
+    /// waits.
     fn lock(&self, name: &str) -> io::Result<Lock>;
 }
 

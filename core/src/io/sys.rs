@@ -1,15 +1,16 @@
 //! The few calls to the operating system that the standard library does not offer: files named relative to an open
-//! directory, allocation, the page cache, and chance.
+//! directory, allocation, the page cache, chance, and forks.
 //!
-//! The only file of the crate with unsafe code. Every block is one call to libc with arguments that live longer than the
-//! call; file descriptors come in borrowed, so they are open, and go out owned.
+//! The only file of the crate with unsafe code. Nearly every block is one call to libc with arguments that live longer
+//! than the call; file descriptors come in borrowed, so they are open, and go out owned.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::ptr::NonNull;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// How [`open_at`] opens a file.
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +149,61 @@ impl Drop for DirectoryStream {
     }
 }
 
+/// Has functions called around every fork: before it, and after it in the parent and in the child. The one for the
+/// child may only do what a signal handler may.
+pub(super) fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: functions live as long as the program, or as the library that holds them, with which they are forgotten.
+    match unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// Closes a forked child's copy of a descriptor, whose owner knows of the fork and will not touch it. For the handler
+/// of [`at_fork`] alone.
+pub(super) fn close_copy(fd: RawFd) {
+    // SAFETY: no memory is passed. The number is on the list of the handler, so it is that of an open file, and its
+    // owner compares generations before it uses it.
+    unsafe { libc::close(fd) };
+}
+
+/// A value of this process. A forked child gets a fresh one, without a look at its parent's, which other threads may
+/// have locked or half changed at the fork.
+#[derive(Debug)]
+pub(crate) struct PerProcess<T>(AtomicPtr<(u64, T)>);
+
+impl<T: Default + Send + Sync + 'static> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        PerProcess(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// The value of the process with this generation, which is the caller's own. It is never freed: there is one for
+    /// each process.
+    pub(crate) fn get(&self, generation: u64) -> &'static T {
+        let found = self.0.load(Ordering::Acquire);
+        // SAFETY: it is null, or was leaked below, and is only ever shared from then on.
+        match unsafe { found.as_ref() } {
+            Some((of, value)) if *of == generation => value,
+            _ => self.replace(found, generation),
+        }
+    }
+
+    fn replace(&self, old: *mut (u64, T), generation: u64) -> &'static T {
+        let fresh = Box::into_raw(Box::new((generation, T::default())));
+        let current = match self.0.compare_exchange(old, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => fresh,
+            Err(faster) => {
+                // SAFETY: it was made above and nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+                faster
+            }
+        };
+        // SAFETY: either value was leaked, by us or by a thread of this process that was faster, and is only ever
+        // shared from then on.
+        unsafe { &(*current).1 }
+    }
+}
+
 fn c_name(name: &str) -> io::Result<CString> {
     CString::new(name).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
@@ -168,4 +224,21 @@ fn uninterrupted(mut call: impl FnMut() -> libc::c_int) -> io::Result<libc::c_in
 /// An interrupted call is made again.
 fn or_interrupted(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use std::thread;
+
+    #[test]
+    fn every_process_has_one_value_and_does_not_see_that_of_another() {
+        static VALUE: PerProcess<Mutex<u32>> = PerProcess::new();
+        let _held_at_the_fork = VALUE.get(0).lock().unwrap();
+        assert!(ptr::eq(VALUE.get(0), VALUE.get(0)));
+        let count = || (0..1000).for_each(|_| *VALUE.get(1).lock().unwrap() += 1);
+        thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(count))));
+        assert_eq!(*VALUE.get(1).lock().unwrap(), 4000);
+    }
 }

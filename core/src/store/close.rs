@@ -1,14 +1,17 @@
-//! The end of an opening: by `close`, which flushes and reports, or by dropping the last handle, which does not.
+//! The end of an opening: by `close`, which flushes and reports, or by dropping the last handle, which does not. In a
+//! forked child neither does anything.
 #![forbid(unsafe_code)]
 
 use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::registry::lock;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 impl Opening {
     /// See [`crate::Store::close`].
     pub(crate) fn close(&self) -> Result<()> {
+        self.check_process()?;
         let _slot = lock(&self.slot);
         if self.closed.swap(true, Ordering::AcqRel) {
             return Err(Error::Closed);
@@ -20,10 +23,19 @@ impl Opening {
         self.shared.retire();
         ended
     }
+
+    /// Leaves what is shared in the child's memory, with its descriptors: a thread of the parent may have been changing
+    /// it at the fork, and to free what is half changed is undefined.
+    fn leak(&self) {
+        std::mem::forget((Arc::clone(&self.shared), Arc::clone(&self.slot)));
+    }
 }
 
 impl Drop for Opening {
     fn drop(&mut self) {
+        if self.check_process().is_err() {
+            return self.leak();
+        }
         let _slot = lock(&self.slot);
         if self.closed.swap(true, Ordering::AcqRel) || !self.shared.leave() {
             return;

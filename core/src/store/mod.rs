@@ -31,6 +31,12 @@ use std::time::Duration;
 /// A handle is cheap to clone and may be used by many threads at once. A second opening of the same directory in one
 /// process shares the store; another process is refused with [`Error::Locked`](crate::Error::Locked). When the last
 /// handle of an opening is dropped the opening ends without a flush; [`Store::close`] flushes and reports.
+///
+/// After a fork the handles go on working in the parent. In the child every call that can fail answers
+/// [`Error::Forked`](crate::Error::Forked), and closing or dropping a handle changes nothing on the disk; what the
+/// handle holds in memory and its descriptors stay until the child ends or becomes another program. The child may open
+/// stores of its own: this one too, once its parent has closed it or died. A child made by a bare `clone` system call,
+/// which runs no fork handlers, is not noticed and must not touch a handle.
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) opening: Arc<Opening>,

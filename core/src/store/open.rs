@@ -9,7 +9,7 @@ use crate::commit::{Commit, Start, footer_share};
 use crate::error::{Error, Result};
 use crate::format::manifest::{MANIFEST_NAME, Slot};
 use crate::format::{BLOCK_BYTES, round_up};
-use crate::io::{Directory, Lock, LockGuard};
+use crate::io::{Directory, Lock, LockGuard, watch};
 use crate::options::{Options, SEGMENT_BYTES_FIRST};
 use crate::planted::Bug;
 use crate::recovery::{Recovered, has_segments, recover};
@@ -29,6 +29,7 @@ static STORES: Registry<Shared> = Registry::new();
 /// Opens the store at `path`, or joins the one that is open already.
 pub(super) fn open(options: &Options, path: &Path) -> Result<Opening> {
     options.check()?;
+    let generation = watch().map_err(|error| Error::io_path("watch for forks of", path, error))?;
     let directory = open_directory(options, path)?;
     let identity = directory.identity().map_err(|error| Error::io_path("identify", path, error))?;
     let slot = STORES.slot(identity);
@@ -48,7 +49,7 @@ pub(super) fn open(options: &Options, path: &Path) -> Result<Opening> {
         }
     };
     drop(registered);
-    Ok(Opening { shared, slot, closed: AtomicBool::new(false) })
+    Ok(Opening { shared, slot, generation, closed: AtomicBool::new(false) })
 }
 
 fn open_directory(options: &Options, path: &Path) -> Result<Arc<dyn Directory>> {

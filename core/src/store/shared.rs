@@ -11,7 +11,7 @@ use super::maintain::pool::Pooled;
 use super::stats::Counters;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
-use crate::io::{Directory, LockGuard};
+use crate::io::{Directory, LockGuard, generation};
 use crate::options::{Options, Position};
 use crate::recovery::RecoveryReport;
 use crate::registry::lock;
@@ -165,6 +165,8 @@ pub(crate) struct Opening {
     pub(super) shared: Arc<Shared>,
     /// The registry's slot of the directory; held while an opening begins or ends.
     pub(super) slot: Arc<Mutex<Weak<Shared>>>,
+    /// The process that it belongs to.
+    pub(super) generation: u64,
     pub(super) closed: AtomicBool,
 }
 
@@ -175,11 +177,21 @@ impl fmt::Debug for Opening {
 }
 
 impl Opening {
-    /// The store, unless this opening was closed.
+    /// The store, unless this opening was closed or is that of another process.
     pub(crate) fn shared(&self) -> Result<&Shared> {
+        self.check_process()?;
         match self.closed.load(Ordering::Acquire) {
             true => Err(Error::Closed),
             false => Ok(&self.shared),
+        }
+    }
+
+    /// Refuses in a forked child. There no lock may be taken and nothing behind one looked at: threads that the child
+    /// does not have may have held it at the fork.
+    pub(super) fn check_process(&self) -> Result<()> {
+        match self.generation == generation() {
+            true => Ok(()),
+            false => Err(Error::Forked),
         }
     }
 
