@@ -7,17 +7,34 @@ use crate::format::body::stamp_of;
 use crate::format::directory::RECORD_BYTES;
 use crate::format::manifest::Slot;
 use crate::format::segment::SegmentHeader;
+use crate::format::snapshot::{self, SnapshotHeader, SnapshotMeta};
 use crate::number::size;
 
-/// Decodes `bytes` as everything that can stand on disk: once as they are, and once with the checksums of a batch made
-/// right, so that what lies behind them is reached.
+/// Decodes `bytes` as everything that can stand on disk: once as they are, and once with the checksums of a batch and
+/// of a snapshot made right, so that what lies behind them is reached.
 pub fn decode_batch(bytes: &[u8]) {
     let _ = SegmentHeader::decode(bytes);
     let _ = Slot::decode(bytes);
+    decode_snapshot(bytes);
     decode_whole(bytes);
     let mut repaired = bytes.to_vec();
     if repair(&mut repaired).is_some() {
         decode_whole(&repaired);
+    }
+    let mut repaired = bytes.to_vec();
+    if repair_snapshot(&mut repaired).is_some() {
+        decode_snapshot(&repaired);
+    }
+}
+
+/// What was decoded must be what is encoded.
+fn decode_snapshot(bytes: &[u8]) {
+    if let Ok(meta) = SnapshotMeta::decode(bytes) {
+        assert_eq!(meta.encode(), bytes);
+    }
+    if let Ok(header) = SnapshotHeader::decode(bytes) {
+        assert_eq!(header.encode()[..snapshot::HEADER_BYTES], bytes[..snapshot::HEADER_BYTES]);
+        assert!(header.file_bytes() > header.config_at() || header.config_size() == 0);
     }
 }
 
@@ -50,6 +67,14 @@ fn repair(bytes: &mut [u8]) -> Option<()> {
     Some(())
 }
 
+/// Makes magic and crc of a snapshot's header right.
+fn repair_snapshot(bytes: &mut [u8]) -> Option<()> {
+    bytes.get_mut(..8)?.copy_from_slice(b"duramSNP");
+    let crc = crc32fast::hash(bytes.get(12..snapshot::HEADER_BYTES)?);
+    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,9 +83,9 @@ mod tests {
     use proptest::option;
     use proptest::prelude::*;
 
-    /// Bytes that were right once: the whole golden batch, some bytes replaced, some cut out, the end cut off.
-    fn damaged_batch() -> impl Strategy<Value = Vec<u8>> {
-        let bytes = golden::bytes(&golden::batch());
+    /// Bytes that were right once: some bytes replaced, some cut out, the end cut off.
+    fn damaged(fields: &[golden::Field]) -> impl Strategy<Value = Vec<u8>> + use<> {
+        let bytes = golden::bytes(fields);
         let places = any::<prop::sample::Index>;
         (vec((places(), any::<u8>()), 0..6), option::weighted(0.2, (places(), 1..64usize)), places()).prop_map(
             move |(replaced, cut_out, end)| {
@@ -74,7 +99,7 @@ mod tests {
                     damaged.drain(start..damaged.len().min(start + count));
                 }
                 // Half of them stay whole.
-                let end = end.index(damaged.len() * 2);
+                let end = end.index(damaged.len() * 2 + 1);
                 damaged.truncate(end.max(1));
                 damaged
             },
@@ -90,8 +115,14 @@ mod tests {
         }
 
         #[test]
-        fn no_damage_makes_a_decoder_panic(bytes in damaged_batch()) {
-            decode_batch(&bytes);
+        fn no_damage_makes_a_decoder_panic(
+            batch in damaged(&golden::batch()),
+            header in damaged(golden::SNAPSHOT_HEADER),
+            meta in damaged(golden::SNAPSHOT_META),
+        ) {
+            decode_batch(&batch);
+            decode_batch(&header);
+            decode_batch(&meta);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::Salt;
 use super::batch::{Content, Header, Spot};
 use super::directory::{Kind, Record};
 use super::segment::SegmentHeader;
+use super::snapshot::{SnapshotHeader, SnapshotMeta, SnapshotPoint};
 use super::supplement::{Echo, Link};
 
 /// The bytes of one field in hexadecimal, and what it is.
@@ -42,6 +43,31 @@ pub(crate) const SLOT: &[Field] = &[
     ("4021000000000000", "end"),
     ("01000000", "clean"),
     ("0000000000000000 0000000000000000 0000000000000000 0000000000000000 00000000", "zero"),
+];
+
+pub(crate) const SNAPSHOT_HEADER: &[Field] = &[
+    ("647572616d534e50", "magic `duramSNP`"),
+    ("47778d10", "crc of all that follows"),
+    ("01000000", "format"),
+    ("0000000000000000", "features"),
+    ("0001020304050607 08090a0b0c0d0e0f", "store id"),
+    ("0100000001000000", "number"),
+    ("0500000000000000", "group"),
+    ("0a00000000000000", "index"),
+    ("0300000000000000", "term"),
+    ("2c01000000000000", "bytes of the data: 300"),
+    ("09199789", "crc of the data: 300 times `a`"),
+    ("03000000", "bytes of the configuration"),
+    ("c2412435", "crc of the configuration"),
+    ("0000000000000000 0000000000000000 0000000000000000 0000000000000000 00000000", "zero"),
+];
+
+pub(crate) const SNAPSHOT_META: &[Field] = &[
+    ("fd 0100000001000000", "number, 64 bits"),
+    ("fb 2c01", "bytes of the data, 16 bits"),
+    ("fc 09199789", "crc of the data, 32 bits"),
+    ("03", "bytes of the configuration, small"),
+    ("616263", "configuration: `abc`"),
 ];
 
 pub(crate) const BATCH_HEADER: &[Field] = &[
@@ -290,6 +316,24 @@ const SALT_OF_5: Salt = *b"\x30\x31\x32\x33\x34\x35\x36\x37\x38\x39\x3a\x3b\x3c\
 /// What [`SEGMENT_HEADER`] says.
 pub(crate) fn segment_header() -> SegmentHeader {
     SegmentHeader { store: STORE, number: 7, salt: SALT, capacity: 256 << 10 }
+}
+
+/// What [`SNAPSHOT_HEADER`] says.
+pub(crate) fn snapshot_header() -> SnapshotHeader {
+    SnapshotHeader {
+        store: STORE,
+        file: 0x1_0000_0001,
+        point: SnapshotPoint { group: 5, index: 10, term: 3 },
+        bytes: 300,
+        crc: 0x8997_1909,
+        config_bytes: 3,
+        config_crc: 0x3524_41c2,
+    }
+}
+
+/// What [`SNAPSHOT_META`] says.
+pub(crate) fn snapshot_meta() -> SnapshotMeta {
+    SnapshotMeta { file: 0x1_0000_0001, bytes: 300, crc: 0x8997_1909, config: b"abc".to_vec() }
 }
 
 /// What [`BATCH_HEADER`] says.

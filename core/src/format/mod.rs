@@ -17,6 +17,8 @@ pub(crate) mod manifest;
 #[cfg(test)]
 mod properties;
 pub(crate) mod segment;
+#[allow(dead_code, reason = "no operation of a log saves or installs a snapshot yet")]
+pub(crate) mod snapshot;
 pub(crate) mod supplement;
 
 /// The unit in which a disk write may be torn without hurting its neighbours: durable writes begin on a new one.

@@ -6,7 +6,7 @@ use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::registry::lock;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 impl Opening {
     /// See [`crate::Store::close`].
