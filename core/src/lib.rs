@@ -50,7 +50,6 @@ mod recovery;
 mod registry;
 mod replay;
 mod segment;
-#[allow(dead_code, unused_imports, reason = "no operation of a log saves or installs a snapshot yet")]
 mod snapshot;
 mod state;
 mod store;
@@ -60,7 +59,7 @@ pub use crate::error::{Code, Error, Result};
 pub use crate::log::{Limit, Log, Page};
 pub use crate::options::{Durability, Options, Position};
 pub use crate::recovery::{RecoveryReport, Torn};
-pub use crate::store::{Batch, LogBatch, Stats, Store};
+pub use crate::store::{Batch, LogBatch, Snapshot, SnapshotWriter, Stats, Store, UnnamedSnapshot};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -11,7 +11,7 @@ use crate::options::{Durability, Options, Position};
 use crate::replay::Places;
 use crate::segment::Segment;
 use crate::state::Group;
-use crate::store::{Batch, LogBatch, Opening, Readable, Store};
+use crate::store::{Batch, LogBatch, Opening, Readable, Snapshot, SnapshotWriter, Store, UnnamedSnapshot};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -125,6 +125,36 @@ impl Log {
     /// [`Log::purge`] with a durability. Space comes back when the purge is durable.
     pub fn purge_with(&self, upto: u64, term: u64, blob: &[u8], durability: Durability) -> Result<Position> {
         self.write(durability, |log| log.purge(upto, term, blob))
+    }
+
+    /// Begins a snapshot of this group: its data goes to a file of its own, as much as there is, piece by piece. Blocks on
+    /// the disk.
+    pub fn snapshot_writer(&self) -> Result<SnapshotWriter> {
+        SnapshotWriter::create(&self.opening, self.group)
+    }
+
+    /// Makes a snapshot current that this node has taken. The log stays as it is: [`Log::purge`] drops what the snapshot
+    /// covers. Its index must lie between the boundary and the end, with this term, and not before the current snapshot.
+    /// The file of that one is removed when this one is durable. Blocks on the disk.
+    pub fn save_snapshot(&self, snapshot: UnnamedSnapshot) -> Result<Position> {
+        self.save_snapshot_with(snapshot, Durability::Durable)
+    }
+
+    /// [`Log::save_snapshot`] with a durability.
+    pub fn save_snapshot_with(&self, snapshot: UnnamedSnapshot, durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.save_snapshot(snapshot))
+    }
+
+    /// Makes a snapshot current that came from the leader (Raft paper, figure 13). Where the log has its index with its
+    /// term, later entries stay; else all entries go, and the next index is the one behind it. Either way it is the
+    /// boundary from then on. Below the boundary it does nothing. Blocks on the disk.
+    pub fn install_snapshot(&self, snapshot: UnnamedSnapshot) -> Result<Position> {
+        self.install_snapshot_with(snapshot, Durability::Durable)
+    }
+
+    /// [`Log::install_snapshot`] with a durability.
+    pub fn install_snapshot_with(&self, snapshot: UnnamedSnapshot, durability: Durability) -> Result<Position> {
+        self.write(durability, |log| log.install_snapshot(snapshot))
     }
 
     /// Empties the log and forgets the boundary; hard state and metadata stay. The log goes on at `next`, or, without
@@ -296,6 +326,28 @@ impl Log {
     /// All keys that something is kept under, ascending. From memory.
     pub fn meta_keys(&self) -> Result<Vec<String>> {
         self.with_group(|log, _| log.extras().meta.keys().cloned().collect())
+    }
+
+    /// Index and term of the current snapshot. From memory.
+    pub fn snapshot_id(&self) -> Result<Option<EntryId>> {
+        self.with_group(|log, _| log.snapshot().map(|mark| EntryId { index: mark.index, term: mark.term }))
+    }
+
+    /// The current snapshot, to be read. A file that is missing or damaged is [`Error::Corrupt`]. Blocks on the disk.
+    pub fn snapshot(&self) -> Result<Option<Snapshot>> {
+        let shared = self.opening.shared()?;
+        let current = || self.with_group(|log, _| log.snapshot().cloned());
+        let mut mark = current()?;
+        while let Some(opened) = mark {
+            match Snapshot::open(shared, self.group, Arc::clone(&opened)) {
+                Ok(snapshot) => return Ok(Some(snapshot)),
+                // Its file may have been removed because another one has taken its place meanwhile.
+                Err(error) => {
+                    mark = current()?.filter(|now| **now != *opened).map_or(Err(error), |now| Ok(Some(now)))?
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The caller's floor against a lost tail: an error unless the log still reaches to `index`, with that term there. To be

@@ -29,6 +29,8 @@ pub enum Bug {
     CarriedUnchecked,
     /// A released segment's header is rewritten before the manifest forgets the segment.
     HeaderBeforeManifest,
+    /// The file of a replaced snapshot is removed before the batch that replaces it is durable.
+    OrphanRemovedTooEarly,
     /// A released segment's file is used again while a reader holds it.
     RecycledWhileRead,
     /// A batch need not name the sums of the batch before it. A second line of defence: alone it hides nothing.

@@ -5,9 +5,10 @@
 use crate::entry::Boundary;
 use crate::format::batch::{Content, Spot};
 use crate::format::directory::{Kind, Record};
+use crate::format::snapshot::SnapshotMeta;
 use crate::index::Payload;
 use crate::number::{size, within_segment};
-use crate::state::{How, Operation};
+use crate::state::{How, Mark, Naming, Operation, Outcome};
 
 /// Where entries of one segment lie: the payload of a reader's runs.
 #[derive(Debug, Clone)]
@@ -88,6 +89,15 @@ fn operation<P>(record: &Record, content: &Content, payload: impl Fn(&[Spot]) ->
         Content::HardState(state) => Operation::HardState(*state),
         Content::Blob(blob) => Operation::Purge(Boundary { index: first, term, blob: blob.clone() }),
         Content::Meta { key, value } => Operation::SetMeta { key: key.clone(), value: value.clone() },
+        Content::Snapshot(SnapshotMeta { file, bytes, crc, config }) => Operation::Snapshot {
+            mark: Mark { index: first, term, file: *file, bytes: *bytes, crc: *crc, config: config.clone() },
+            naming: match record.count {
+                0 => Naming::Decided(Outcome::Saved),
+                1 => Naming::Decided(Outcome::Kept),
+                2 => Naming::Decided(Outcome::Restarted),
+                _ => Naming::Decided(Outcome::Ignored),
+            },
+        },
         Content::MetaKey(key) => Operation::DeleteMeta { key: key.clone() },
         Content::Nothing => match record.kind {
             Kind::Truncate => Operation::Truncate { from: first },

@@ -1,6 +1,7 @@
 //! Disk space comes back: how large a store may become, sampled after every call, on a real file system.
 
 use duramen::{Durability, Entry, HardState, Log, Options, Store};
+use std::io::Write;
 use std::path::Path;
 
 const MIB: u64 = 1 << 20;
@@ -13,6 +14,42 @@ fn size_of(directory: &Path) -> u64 {
 
 fn entries(first: u64, count: u64, bytes: usize) -> Vec<Entry> {
     (first..first + count).map(|index| Entry::new(index, 1, vec![u8::try_from(index % 251).unwrap(); bytes])).collect()
+}
+
+/// What the issue of raft-io's log that never shrinks looks like here.
+#[test]
+fn fifty_snapshots_of_a_thousand_entries_never_take_more_than_8_mib() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("store");
+    let store = Options::new().segment_bytes(MIB).open(&path).expect("it opens");
+    let (log, mut largest) = (store.log(0), 0);
+    for round in 0..50 {
+        let first = 1 + round * 1_000;
+        for part in entries(first, 1_000, 1_024).chunks(8) {
+            log.append(part).expect("there is room");
+            largest = largest.max(size_of(&path));
+        }
+        let mut writer = log.snapshot_writer().expect("a file");
+        for _ in 0..64 {
+            writer.write_all(&[7; 4096]).expect("there is room");
+        }
+        let snapshot = writer.finish(first + 999, 1, b"voters").expect("it is whole");
+        largest = largest.max(size_of(&path));
+        log.save_snapshot(snapshot).expect("it is named");
+        largest = largest.max(size_of(&path));
+        log.purge(first + 999, 1, b"").expect("a purge");
+        largest = largest.max(size_of(&path));
+        assert_eq!(log.snapshot_id().unwrap().unwrap().index, first + 999);
+    }
+    let files = std::fs::read_dir(&path).unwrap();
+    let snapshots = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|kind| kind == "snap"));
+    assert_eq!(snapshots.count(), 1, "only the current one is there");
+    assert!(largest <= 8 * MIB, "the directory took {largest} bytes");
+    store.close().unwrap();
+    let log = Options::new().segment_bytes(MIB).open(&path).unwrap().log(0);
+    let snapshot = log.snapshot().unwrap().unwrap();
+    assert_eq!((snapshot.index(), snapshot.term(), snapshot.config()), (50_000, 1, &b"voters"[..]));
+    assert_eq!(snapshot.read_all().unwrap(), vec![7; 64 * 4096]);
 }
 
 #[test]

@@ -62,6 +62,15 @@ impl Sealed {
         }
     }
 
+    /// Changes the count of the record at `place`, which stands for what was decided when the batch was accepted.
+    pub(crate) fn decide(&mut self, place: usize, count: u32) {
+        self.records[place].count = count;
+        let mut writer = Writer::with_capacity(RECORD_BYTES);
+        self.records[place].encode(&mut writer);
+        self.directory[place * RECORD_BYTES..][..RECORD_BYTES].copy_from_slice(&writer.bytes);
+        self.directory_crc = crc32fast::hash(&self.directory);
+    }
+
     /// Puts operations without bodies before the others.
     pub(crate) fn put_in_front(&mut self, records: &[Record]) {
         let mut writer = Writer::with_capacity((records.len() + self.records.len()) * RECORD_BYTES);

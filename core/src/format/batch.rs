@@ -7,6 +7,7 @@
 use super::body::{self, StoredEntry};
 use super::directory::{Kind, RECORD_BYTES, Record, decode_records};
 use super::fields::{Reader, Writer, u32_at};
+use super::snapshot::SnapshotMeta;
 use super::supplement::Supplement;
 use super::{BATCH_ALIGN_BYTES, Bad, Decoded, Salt, mismatch, round_up};
 use crate::entry::HardState;
@@ -164,6 +165,7 @@ pub(crate) enum Content {
         value: Vec<u8>,
     },
     MetaKey(String),
+    Snapshot(SnapshotMeta),
 }
 
 /// Where an entry lies, relative to the start of something that its holder names.
@@ -197,6 +199,7 @@ fn decode_content(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> De
         }
         Kind::HardState => (Content::HardState(body::decode_hard_state(bytes)?), crc32fast::hash(bytes)),
         Kind::Purge => (Content::Blob(bytes.to_vec()), crc32fast::hash(bytes)),
+        Kind::Snapshot => (Content::Snapshot(SnapshotMeta::decode(bytes)?), crc32fast::hash(bytes)),
         Kind::SetMeta => (decode_meta(bytes)?, crc32fast::hash(bytes)),
         Kind::DeleteMeta => (Content::MetaKey(body::decode_meta_key(bytes)?.into()), crc32fast::hash(bytes)),
     };

@@ -6,6 +6,9 @@ use super::{Bad, Decoded};
 
 pub(crate) const RECORD_BYTES: usize = 48;
 
+/// The highest number of what became of a log when a snapshot was named.
+pub(crate) const SNAPSHOT_OUTCOME_MAX: u32 = 3;
+
 /// What a record does. The numbers stand on disk; zero is never valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -34,6 +37,8 @@ pub(crate) enum Kind {
     DeleteMeta = 11,
     /// The commit index is known to be `first`; the rest of the hard state is as it was.
     NoteCommit = 12,
+    /// A snapshot at `first`, of this term; the count says what became of the log.
+    Snapshot = 13,
     /// An empty log goes on at `first`: the number of an earlier reset, whose segment is released.
     Next = 15,
 }
@@ -53,6 +58,7 @@ impl Kind {
             10 => Ok(Kind::SetMeta),
             11 => Ok(Kind::DeleteMeta),
             12 => Ok(Kind::NoteCommit),
+            13 => Ok(Kind::Snapshot),
             15 => Ok(Kind::Next),
             _ => Err(Bad::Damaged(format!("unknown operation {number}"))),
         }
@@ -109,6 +115,7 @@ impl Record {
             Kind::HardState | Kind::SetMeta | Kind::DeleteMeta => self.count == 0 && self.first == 0 && self.term == 0,
             Kind::Remove => !has_body && self.count == 0 && self.first <= self.term && self.term != u64::MAX,
             Kind::Purge => self.count == 0 && is_index,
+            Kind::Snapshot => self.count <= SNAPSHOT_OUTCOME_MAX && is_index,
             Kind::Reset => !has_body && self.term == 0 && self.names_next(),
         };
         if sound { Ok(()) } else { Err(Bad::Damaged(format!("impossible record {self:?}"))) }
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_number_is_one_kind_or_damage() {
-        let known = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15];
+        let known = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15];
         for number in 0..=u8::MAX {
             let kind = Kind::decode(number).map(|kind| kind as u8);
             assert_eq!(kind.ok(), known.contains(&number).then_some(number));
@@ -189,6 +196,7 @@ mod tests {
         (Kind::HardState, 0, 0, 0),
         (Kind::Remove, 5, 7, 0),
         (Kind::Purge, 5, 2, 0),
+        (Kind::Snapshot, 5, 2, 3),
         (Kind::Reset, 5, 0, 1),
         (Kind::DropGroup, 0, 0, 0),
         (Kind::SetMeta, 0, 0, 0),
@@ -241,6 +249,8 @@ mod tests {
             (Kind::Remove, 5, u64::MAX, 0),
             (Kind::Remove, u64::MAX, u64::MAX, 0),
             (Kind::Purge, u64::MAX, 2, 0),
+            (Kind::Snapshot, u64::MAX, 2, 0),
+            (Kind::Snapshot, 5, 2, SNAPSHOT_OUTCOME_MAX + 1),
             (Kind::Reset, u64::MAX, 0, 1),
             (Kind::NoteCommit, u64::MAX, 0, 0),
             (Kind::Next, u64::MAX, 0, 0),
@@ -257,8 +267,10 @@ mod tests {
     #[test]
     fn a_field_that_its_kind_does_not_use_is_damage_unless_it_is_zero() {
         let uses_first = |kind| !matches!(kind, Kind::HardState | Kind::DropGroup | Kind::SetMeta | Kind::DeleteMeta);
-        let uses_term = |kind| matches!(kind, Kind::Append | Kind::Replace | Kind::Put | Kind::Remove | Kind::Purge);
-        let uses_count = |kind| matches!(kind, Kind::Append | Kind::Replace | Kind::Put | Kind::Reset);
+        let uses_term = |kind| {
+            matches!(kind, Kind::Append | Kind::Replace | Kind::Put | Kind::Remove | Kind::Purge | Kind::Snapshot)
+        };
+        let uses_count = |kind| matches!(kind, Kind::Append | Kind::Replace | Kind::Put | Kind::Reset | Kind::Snapshot);
         for &(kind, first, term, count) in SOUND {
             let sound = record(1, kind, first, term, count);
             for (used, changed) in [
@@ -277,12 +289,12 @@ mod tests {
 
     /// As FORMAT.md has it.
     fn has_body(kind: Kind) -> bool {
-        [1, 3, 4, 5, 7, 10, 11].contains(&(kind as u8))
+        [1, 3, 4, 5, 7, 10, 11, 13].contains(&(kind as u8))
     }
 
     #[test]
     fn unknown_kinds_and_reserved_bytes_are_damage() {
-        for (at, value) in [(40, 0), (40, 13), (40, 14), (40, 16), (40, 255), (41, 1), (47, 1)] {
+        for (at, value) in [(40, 0), (40, 14), (40, 16), (40, 255), (41, 1), (47, 1)] {
             let mut bytes = golden::bytes(golden::DIRECTORY);
             bytes[at] = value;
             assert!(decode_records(&bytes, 3).is_err(), "byte {at} is {value}");

@@ -17,7 +17,6 @@ pub(crate) mod manifest;
 #[cfg(test)]
 mod properties;
 pub(crate) mod segment;
-#[allow(dead_code, reason = "no operation of a log saves or installs a snapshot yet")]
 pub(crate) mod snapshot;
 pub(crate) mod supplement;
 

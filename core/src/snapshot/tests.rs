@@ -46,7 +46,7 @@ fn write(directory: &Arc<dyn Directory>, data: &[u8], piece: usize) -> Result<Sn
         writer.write(piece)?;
     }
     assert_eq!(writer.data_bytes(), data.len() as u64);
-    Ok(writer.finish(POINT, CONFIG)?.named())
+    Ok(writer.finish(POINT, CONFIG)?.named().clone())
 }
 
 fn read(directory: &dyn Directory, meta: &SnapshotMeta) -> Result<Vec<u8>> {
@@ -186,7 +186,7 @@ fn what_cannot_be_a_snapshot_is_refused_and_removed() {
     assert_eq!(error.code(), Code::TooLarge);
     assert_eq!(names(&*directory).len(), 0);
     let config = data(CONFIG_BYTES_MAX);
-    let meta = writer().finish(POINT, &config).expect("as large as it may be").named();
+    let meta = writer().finish(POINT, &config).expect("as large as it may be").named().clone();
     assert!(meta.config == config);
     assert_eq!(read(&*directory, &meta).expect("it is read"), b"");
 }
@@ -476,7 +476,7 @@ proptest! {
             writer.write(now).unwrap();
             rest = later;
         }
-        let meta = writer.finish(POINT, &config).unwrap().named();
+        let meta = writer.finish(POINT, &config).unwrap().named().clone();
         prop_assert_eq!(&meta.config, &config);
         let mut reader = SnapshotReader::open(&*directory, STORE, POINT, &meta).unwrap();
         let (mut found, mut buffer) = (Vec::new(), vec![0; bite]);

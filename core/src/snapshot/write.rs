@@ -5,7 +5,7 @@ use super::PIECE_BYTES;
 use crate::error::{Error, Result};
 use crate::format::BLOCK_BYTES;
 use crate::format::snapshot::{CONFIG_BYTES_MAX, DATA_AT, SnapshotHeader, SnapshotMeta, SnapshotPoint, snapshot_name};
-use crate::io::{Directory, File};
+use crate::io::{Directory, File, generation};
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,9 +42,9 @@ pub(crate) struct UnnamedSnapshot {
 
 impl UnnamedSnapshot {
     /// From here on the log answers for the file. To be called before the batch that names it can reach the disk.
-    pub(crate) fn named(mut self) -> SnapshotMeta {
+    pub(crate) fn named(&mut self) -> &SnapshotMeta {
         self.name.is_named = true;
-        self.meta
+        &self.meta
     }
 }
 
@@ -55,7 +55,7 @@ impl SnapshotWriter {
         let mut piece = Vec::new();
         piece.try_reserve_exact(PIECE_BYTES).map_err(|_| Error::NoMemory { bytes: PIECE_BYTES as u64 })?;
         let file = directory.create(&name).map_err(|error| Error::io("create", &name, error))?;
-        let name = UnnamedFile { directory: Arc::clone(directory), name, is_named: false };
+        let name = UnnamedFile { directory: Arc::clone(directory), name, is_named: false, generation: generation() };
         let crc = crc32fast::Hasher::new();
         let streaming = Streaming { file, name, store, number, piece, piece_at: DATA_AT, bytes: 0, crc };
         Ok(SnapshotWriter { state: Ok(streaming) })
@@ -150,11 +150,13 @@ struct UnnamedFile {
     directory: Arc<dyn Directory>,
     name: String,
     is_named: bool,
+    /// Of processes: a forked child leaves its parent's file alone.
+    generation: u64,
 }
 
 impl Drop for UnnamedFile {
     fn drop(&mut self) {
-        if !self.is_named {
+        if !self.is_named && self.generation == generation() {
             let _ = self.directory.remove(&self.name);
         }
     }

@@ -2,7 +2,7 @@
 //! is refused.
 #![forbid(unsafe_code)]
 
-use super::operation::{How, Operation};
+use super::operation::{How, Mark, Naming, Operation, Outcome};
 use crate::entry::{Boundary, EntryId, HardState};
 use crate::error::{Error, Result};
 use crate::index::{Payload, Runs};
@@ -37,13 +37,16 @@ pub(crate) struct Extras {
     /// A commit index that was noted after the hard state was set.
     pub(crate) noted_commit: Option<Kept<u64>>,
     pub(crate) meta: BTreeMap<String, Kept<Arc<[u8]>>>,
+    pub(crate) snapshot: Option<Kept<Arc<Mark>>>,
 }
 
-static NO_EXTRAS: Extras = Extras { boundary: None, told_next: None, noted_commit: None, meta: BTreeMap::new() };
+static NO_EXTRAS: Extras =
+    Extras { boundary: None, told_next: None, noted_commit: None, meta: BTreeMap::new(), snapshot: None };
 
 impl Extras {
     fn is_empty(&self) -> bool {
-        self.boundary.is_none() && self.told_next.is_none() && self.noted_commit.is_none() && self.meta.is_empty()
+        let has_number = self.told_next.is_some() || self.noted_commit.is_some();
+        self.boundary.is_none() && !has_number && self.meta.is_empty() && self.snapshot.is_none()
     }
 
     /// Keys and values together.
@@ -67,6 +70,11 @@ impl<P: Payload> Group<P> {
 
     pub(crate) fn boundary(&self) -> Option<&Boundary> {
         self.extras().boundary.as_ref().map(|kept| &kept.value)
+    }
+
+    /// The current snapshot.
+    pub(crate) fn snapshot(&self) -> Option<&Arc<Mark>> {
+        self.extras().snapshot.as_ref().map(|kept| &kept.value)
     }
 
     /// The index that an append must begin at; none where any is accepted.
@@ -157,9 +165,13 @@ impl<P: Payload> Group<P> {
             Operation::Purge(boundary) => self.check_purge(group, boundary),
             Operation::DeleteMeta { key } => Ok(self.extras().meta.contains_key(key)),
             Operation::Reset { next } => {
-                let Extras { boundary, told_next, .. } = self.extras();
-                Ok(self.runs.count() > 0 || boundary.is_some() || told_next.map(|kept| kept.value) != *next)
+                let Extras { boundary, told_next, snapshot, .. } = self.extras();
+                Ok(self.runs.count() > 0
+                    || boundary.is_some()
+                    || snapshot.is_some()
+                    || told_next.map(|kept| kept.value) != *next)
             }
+            Operation::Snapshot { mark, naming } => Ok(self.outcome(group, mark, *naming)? != Outcome::Ignored),
             Operation::DropGroup => Ok(!self.is_empty()),
             Operation::HardState(_) | Operation::NoteCommit(_) | Operation::SetMeta { .. } | Operation::Next(_) => {
                 Ok(true)
@@ -200,6 +212,38 @@ impl<P: Payload> Group<P> {
         }
     }
 
+    /// What becomes of the log if this snapshot is made current.
+    pub(super) fn outcome(&self, group: u64, mark: &Mark, naming: Naming) -> Result<Outcome> {
+        match naming {
+            Naming::Decided(outcome) => Ok(outcome),
+            Naming::Save => self.check_save(group, mark).map(|()| Outcome::Saved),
+            Naming::Install if self.boundary().is_some_and(|boundary| mark.index < boundary.index) => {
+                Ok(Outcome::Ignored)
+            }
+            Naming::Install => match self.term(group, mark.index) {
+                Ok(term) if term == mark.term => Ok(Outcome::Kept),
+                Ok(term) if self.boundary().is_some_and(|boundary| boundary.index == mark.index) => {
+                    Err(disagrees(group, mark, term))
+                }
+                _ => Ok(Outcome::Restarted),
+            },
+        }
+    }
+
+    fn check_save(&self, group: u64, mark: &Mark) -> Result<()> {
+        let term = self.term(group, mark.index)?;
+        if term != mark.term {
+            return Err(disagrees(group, mark, term));
+        }
+        match self.snapshot() {
+            Some(current) if mark.index < current.index => Err(Error::invalid(format!(
+                "a snapshot of group {group} at index {}, but the current one is newer, at {}",
+                mark.index, current.index
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     // -- what is done
 
     /// Does what was checked, or what stands in a batch that is replayed. `home` is the segment of that batch.
@@ -231,8 +275,12 @@ impl<P: Payload> Group<P> {
             Operation::Reset { next } => {
                 self.runs = Runs::default();
                 let told_next = next.map(|value| Kept { value, home });
-                self.change_extras(|extras| (extras.boundary, extras.told_next) = (None, told_next));
+                self.change_extras(|extras| {
+                    (extras.boundary, extras.told_next, extras.snapshot) = (None, told_next, None);
+                });
             }
+            Operation::Snapshot { mark, naming: Naming::Decided(outcome) } => self.name_snapshot(mark, outcome, home),
+            Operation::Snapshot { .. } => debug_assert!(false, "what becomes of the log is decided before"),
             Operation::DropGroup => *self = Group::default(),
             Operation::Next(value) => self.change_extras(|extras| extras.told_next = Some(Kept { value, home })),
         }
@@ -247,11 +295,34 @@ impl<P: Payload> Group<P> {
         self.change_extras(|extras| extras.boundary = Some(Kept { value, home }));
     }
 
+    fn name_snapshot(&mut self, mark: Mark, outcome: Outcome, home: u64) {
+        let boundary = Boundary { index: mark.index, term: mark.term, blob: Vec::new() };
+        match outcome {
+            Outcome::Ignored => return,
+            Outcome::Saved => {}
+            // The boundary of a purge to the same place keeps its blob.
+            Outcome::Kept if self.boundary().is_some_and(|known| known.index == boundary.index) => {}
+            Outcome::Kept => self.purge(boundary, home),
+            Outcome::Restarted => {
+                self.runs = Runs::default();
+                self.purge(boundary, home);
+            }
+        }
+        self.change_extras(|extras| extras.snapshot = Some(Kept { value: Arc::new(mark), home }));
+    }
+
     fn change_extras(&mut self, change: impl FnOnce(&mut Extras)) {
         let mut extras = self.extras.take().unwrap_or_default();
         change(Arc::make_mut(&mut extras));
         self.extras = (!extras.is_empty()).then_some(extras);
     }
+}
+
+fn disagrees(group: u64, mark: &Mark, term: u64) -> Error {
+    let Mark { index, term: given, .. } = mark;
+    Error::invalid(format!(
+        "a snapshot of group {group} at index {index} with term {given}, but the term there is {term}"
+    ))
 }
 
 fn compacted(group: u64, index: u64, boundary: &Boundary) -> Error {

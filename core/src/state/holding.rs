@@ -18,6 +18,7 @@ pub(crate) enum Holding {
     Next,
     NotedCommit,
     Meta(String),
+    Snapshot,
 }
 
 impl<P: Payload> Group<P> {
@@ -29,9 +30,10 @@ impl<P: Payload> Group<P> {
         let boundary = extras.boundary.as_ref().filter(|kept| held(kept.home)).map(|_| Holding::Boundary);
         let next = extras.told_next.filter(|kept| held(kept.home)).map(|_| Holding::Next);
         let noted = extras.noted_commit.filter(|kept| held(kept.home)).map(|_| Holding::NotedCommit);
+        let snapshot = extras.snapshot.as_ref().filter(|kept| held(kept.home)).map(|_| Holding::Snapshot);
         let meta = extras.meta.iter().filter(move |(_, kept)| held(kept.home));
         let runs = self.runs.iter().filter(move |(_, run)| held(run.payload.segment()));
-        let small = hard_state.into_iter().chain(boundary).chain(next).chain(noted);
+        let small = hard_state.into_iter().chain(boundary).chain(next).chain(noted).chain(snapshot);
         let small = small.chain(meta.map(|(key, _)| Holding::Meta(key.clone())));
         small.chain(runs.map(|(first, run)| Holding::Entries { first, count: run.count }))
     }
@@ -45,6 +47,7 @@ impl<P: Payload> Group<P> {
             Holding::Boundary => extras.boundary.as_ref().map(|kept| kept.home),
             Holding::Next => extras.told_next.map(|kept| kept.home),
             Holding::NotedCommit => extras.noted_commit.map(|kept| kept.home),
+            Holding::Snapshot => extras.snapshot.as_ref().map(|kept| kept.home),
             Holding::Meta(key) => extras.meta.get(key).map(|kept| kept.home),
         };
         home.is_some_and(|home| home <= segment)

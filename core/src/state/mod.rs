@@ -8,7 +8,7 @@ mod operation;
 
 pub(crate) use group::Group;
 pub(crate) use holding::Holding;
-pub(crate) use operation::{How, Operation};
+pub(crate) use operation::{How, Mark, Naming, Operation, Outcome};
 
 use crate::error::{Error, Result};
 use crate::index::Payload;
@@ -81,9 +81,14 @@ impl<P: Payload> State<P> {
         operations: impl Iterator<Item = (u64, Operation<P>)>,
         meta_bytes_max: u64,
     ) -> Result<Draft<P>> {
-        let mut draft = Draft { groups: HashMap::new(), changes: false };
-        for (group, operation) in operations {
+        let mut draft = Draft { groups: HashMap::new(), changes: false, outcomes: Vec::new() };
+        for (place, (group, mut operation)) in operations.enumerate() {
             let drafted = draft.groups.entry(group).or_insert_with(|| self.drafted(group));
+            if let Operation::Snapshot { mark, naming } = &mut operation {
+                let outcome = drafted.log.outcome(group, mark, *naming)?;
+                draft.outcomes.push((place, outcome));
+                *naming = Naming::Decided(outcome);
+            }
             draft.changes |= drafted.log.check(group, &operation)?;
             drafted.only_appends &= operation.only_appends();
             let grows = matches!(operation, Operation::SetMeta { .. });
@@ -110,6 +115,21 @@ impl<P: Payload> State<P> {
         }
     }
 
+    /// The files of snapshots that are current no more once a draft is true.
+    pub(crate) fn displaced_by(&self, draft: &Draft<P>) -> Vec<u64> {
+        let file = |log: &Group<P>| log.snapshot().map(|mark| mark.file);
+        let changed = draft.groups.iter().filter_map(|(group, drafted)| {
+            let before = self.group(*group).and_then(file)?;
+            (file(&drafted.log) != Some(before)).then_some(before)
+        });
+        changed.collect()
+    }
+
+    /// Is this the number of a current snapshot's file?
+    pub(crate) fn names_file(&self, number: u64) -> bool {
+        self.iter().any(|(_, log)| log.snapshot().is_some_and(|mark| mark.file == number))
+    }
+
     /// Makes the draft of batch `sequence` true.
     pub(crate) fn adopt(&mut self, draft: Draft<P>, sequence: u64) {
         for (group, Drafted { mut log, only_appends }) in draft.groups {
@@ -132,6 +152,8 @@ pub(crate) struct Draft<P> {
     groups: HashMap<u64, Drafted<P>>,
     /// Does the batch change anything?
     pub(crate) changes: bool,
+    /// What became of the log at each snapshot, by the place of the operation.
+    pub(crate) outcomes: Vec<(usize, Outcome)>,
 }
 
 #[derive(Debug)]

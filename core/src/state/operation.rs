@@ -14,6 +14,41 @@ pub(crate) enum How {
     Put,
 }
 
+/// A snapshot's file, and the entry that it reaches to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    /// The number in the file's name.
+    pub(crate) file: u64,
+    /// Size and crc of the data.
+    pub(crate) bytes: u64,
+    pub(crate) crc: u32,
+    pub(crate) config: Vec<u8>,
+}
+
+/// What becomes of the log when a snapshot is made current. The numbers stand on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Outcome {
+    /// Every entry stays.
+    Saved = 0,
+    /// Entries up to the snapshot go, later ones stay: the log agreed with it.
+    Kept = 1,
+    /// Every entry goes: the log did not agree with it.
+    Restarted = 2,
+    /// Nothing changes: the snapshot lies below the boundary.
+    Ignored = 3,
+}
+
+/// What is asked for: one of the outcomes, or that which the log makes of an installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Naming {
+    Save,
+    Install,
+    Decided(Outcome),
+}
+
 /// One change to one group.
 #[derive(Debug, Clone)]
 pub(crate) enum Operation<P> {
@@ -52,11 +87,26 @@ pub(crate) enum Operation<P> {
     },
     /// All of the group goes.
     DropGroup,
+    Snapshot {
+        mark: Mark,
+        naming: Naming,
+    },
     /// Where an empty log goes on: the number of an earlier reset, told again.
     Next(u64),
 }
 
 impl<P> Operation<P> {
+    /// The same operation as its caller asked for it, before the log decided what becomes of it.
+    pub(crate) fn undecided(self) -> Operation<P> {
+        match self {
+            Operation::Snapshot { mark, naming: Naming::Decided(Outcome::Saved) } => {
+                Operation::Snapshot { mark, naming: Naming::Save }
+            }
+            Operation::Snapshot { mark, .. } => Operation::Snapshot { mark, naming: Naming::Install },
+            other => other,
+        }
+    }
+
     /// Does it leave everything that was there as it was?
     pub(crate) fn only_appends(&self) -> bool {
         matches!(self, Operation::Entries { how: How::Append, .. })

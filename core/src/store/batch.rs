@@ -1,6 +1,7 @@
 //! A batch under construction: operations on one or many groups, encoded as they are added.
 #![forbid(unsafe_code)]
 
+use super::snapshot::UnnamedSnapshot;
 use crate::commit::Sealed;
 use crate::entry::{Boundary, Entry, HardState};
 use crate::error::{Error, Result};
@@ -10,10 +11,11 @@ use crate::format::body::{
 };
 use crate::format::directory::{Kind, RECORD_BYTES, Record};
 use crate::format::fields::Writer;
+use crate::format::snapshot::{SnapshotMeta, SnapshotPoint};
 use crate::index::Payload;
 use crate::number::within_segment;
 use crate::options::{BLOB_BYTES_CEILING, DATA_BYTES_CEILING, Options};
-use crate::state::{Group, Holding};
+use crate::state::{Group, Holding, Mark, Outcome};
 use std::ops::Range;
 
 /// The encoding of one batch, in bytes; below the 4 GiB that a position in a segment can name.
@@ -46,6 +48,7 @@ pub struct Batch {
     /// The largest entry, and the largest blob.
     entry_bytes: u64,
     blob_bytes: u64,
+    snapshots: Vec<UnnamedSnapshot>,
     error: Option<Error>,
 }
 
@@ -63,6 +66,11 @@ impl Batch {
     /// Whether no operation was added.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.error.is_none()
+    }
+
+    /// The files that the batch names, in the order of their operations.
+    pub(super) fn take_snapshots(&mut self) -> Vec<UnnamedSnapshot> {
+        std::mem::take(&mut self.snapshots)
     }
 
     /// The finished encoding, if every operation was sound and no limit is passed.
@@ -211,6 +219,26 @@ impl Batch {
         Ok(())
     }
 
+    /// `outcome` says whether it is saved; what becomes of the log at an installation is decided when the batch is accepted.
+    fn try_snapshot(&mut self, group: u64, snapshot: UnnamedSnapshot, outcome: Outcome) -> Result<()> {
+        let point = snapshot.point();
+        if point.group != group {
+            let of = point.group;
+            return Err(Error::invalid(format!("a snapshot of group {of} was given to group {group}")));
+        }
+        self.add_snapshot(point, snapshot.meta(), outcome);
+        self.snapshots.push(snapshot);
+        Ok(())
+    }
+
+    fn add_snapshot(&mut self, point: SnapshotPoint, meta: &SnapshotMeta, outcome: Outcome) {
+        let SnapshotPoint { group, index, term } = point;
+        let at = self.bodies.bytes.len();
+        self.bodies.bytes(&meta.encode());
+        let record = Record { first: index, term, count: outcome as u32, ..Record::of(group, Kind::Snapshot) };
+        self.add_with_body(record, Content::Snapshot(meta.clone()), at);
+    }
+
     fn check_blob(&mut self, what: &'static str, blob: &[u8]) -> Result<()> {
         let size = blob.len() as u64;
         if size > BLOB_BYTES_CEILING {
@@ -317,6 +345,16 @@ impl LogBatch {
         self.add(|batch, group| batch.try_delete_meta(group, key))
     }
 
+    /// As [`Log::save_snapshot`](crate::Log::save_snapshot).
+    pub fn save_snapshot(self, snapshot: UnnamedSnapshot) -> Self {
+        self.add(|batch, group| batch.try_snapshot(group, snapshot, Outcome::Saved))
+    }
+
+    /// As [`Log::install_snapshot`](crate::Log::install_snapshot).
+    pub fn install_snapshot(self, snapshot: UnnamedSnapshot) -> Self {
+        self.add(|batch, group| batch.try_snapshot(group, snapshot, Outcome::Kept))
+    }
+
     /// As [`Log::reset`](crate::Log::reset).
     pub fn reset(self, next: Option<u64>) -> Self {
         let (first, count) = (next.unwrap_or(0), u32::from(next.is_some()));
@@ -345,10 +383,18 @@ impl LogBatch {
             Holding::NotedCommit => {
                 extras.noted_commit.iter().fold(self, |batch, kept| batch.number(Kind::NoteCommit, kept.value))
             }
+            Holding::Snapshot => extras.snapshot.iter().fold(self, |batch, kept| batch.mark(&kept.value)),
             Holding::Meta(key) => {
                 extras.meta.get(key).into_iter().fold(self, |batch, kept| batch.set_meta(key, &kept.value))
             }
         }
+    }
+
+    fn mark(mut self, mark: &Mark) -> Self {
+        let Mark { index, term, file, bytes, crc, ref config } = *mark;
+        let point = SnapshotPoint { group: self.group, index, term };
+        self.batch.add_snapshot(point, &SnapshotMeta { file, bytes, crc, config: config.clone() }, Outcome::Saved);
+        self
     }
 
     fn number(self, kind: Kind, first: u64) -> Self {

@@ -5,8 +5,8 @@
 use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::registry::lock;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Opening {
     /// See [`crate::Store::close`].

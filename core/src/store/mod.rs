@@ -11,11 +11,13 @@ mod maintain;
 mod open;
 mod prepare;
 mod shared;
+mod snapshot;
 mod stats;
 mod write;
 
 pub use batch::{Batch, LogBatch};
 pub(crate) use shared::{Opening, Readable};
+pub use snapshot::{Snapshot, SnapshotWriter, UnnamedSnapshot};
 pub use stats::Stats;
 
 use crate::error::Result;

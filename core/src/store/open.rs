@@ -4,6 +4,7 @@
 use super::callbacks::Callbacks;
 use super::maintain::Outlook;
 use super::shared::{Core, Maintenance, Opening, Readable, Shared};
+use super::snapshot::Staged;
 use super::stats::Counters;
 use crate::commit::{Commit, Start, footer_share};
 use crate::error::{Error, Result};
@@ -165,11 +166,13 @@ impl Shared {
                 ready: false,
                 closed: false,
                 openings: 1,
+                displaced: Vec::new(),
                 outlook: Outlook::default(),
                 stats: Counters::default(),
             }),
             changed: Condvar::new(),
             readable: RwLock::new(Readable { state, segments, written: end.sequence }),
+            staged: Staged::default(),
             predecessors,
         }
     }

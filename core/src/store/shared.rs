@@ -8,6 +8,7 @@
 use super::callbacks::Callbacks;
 use super::maintain::Outlook;
 use super::maintain::pool::Pooled;
+use super::snapshot::Staged;
 use super::stats::Counters;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     /// Signalled when an action is completed, and when the store closes.
     pub(super) changed: Condvar,
     pub(super) readable: RwLock<Readable>,
+    pub(super) staged: Staged,
     /// Poisoned stores of the same directory whose place this one took.
     pub(super) predecessors: Vec<Weak<Shared>>,
 }
@@ -77,6 +79,8 @@ pub(super) struct Core {
     /// Nothing is written any more: closed, or retired in favour of a fresh recovery.
     pub(super) closed: bool,
     pub(super) openings: usize,
+    /// Files of snapshots that are current no more, each with the batch that made it so.
+    pub(super) displaced: Vec<(u64, u64)>,
     pub(super) outlook: Outlook,
     pub(super) stats: Counters,
 }

@@ -6,30 +6,39 @@
 
 use super::batch::Batch;
 use super::shared::{Core, Shared};
+use super::snapshot::UnnamedSnapshot;
 use crate::commit::{Action, Reservation, Sealed, Write};
 use crate::error::{Error, Result};
 use crate::format::directory::{Kind, Record};
 use crate::options::{Durability, Position};
 use crate::planted::Bug;
 use crate::replay::{operations, with_places, without_places};
-use crate::state::{Group, Operation};
+use crate::state::{Group, Operation, Outcome};
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 impl Shared {
     /// Writes a batch and returns when it is as durable as was asked. Blocks on the disk.
-    pub(crate) fn write(&self, batch: Batch, durability: Durability) -> Result<Position> {
+    pub(crate) fn write(&self, mut batch: Batch, durability: Durability) -> Result<Position> {
         let durable = durability == Durability::Durable;
         if batch.is_empty() {
             return self.write_nothing(durable);
         }
-        self.write_sealed(batch.seal(&self.options)?, durable)
+        let snapshots = batch.take_snapshots();
+        if snapshots.iter().any(|snapshot| !snapshot.is_of(self)) {
+            return Err(Error::invalid(
+                "a snapshot that was written in another opening of a store, or in another store",
+            ));
+        }
+        self.write_sealed(batch.seal(&self.options)?, snapshots, durable)
     }
 
     /// As [`Shared::write`], for a batch with operations. One that would change nothing is not written.
-    fn write_sealed(&self, sealed: Sealed, durable: bool) -> Result<Position> {
-        let (core, Some(sequence)) = self.accept(sealed, durable)? else { return self.write_nothing(durable) };
+    fn write_sealed(&self, sealed: Sealed, mut snapshots: Vec<UnnamedSnapshot>, durable: bool) -> Result<Position> {
+        let (core, Some(sequence)) = self.accept(sealed, &mut snapshots, durable)? else {
+            return self.write_nothing(durable);
+        };
         let reached = |core: &Core| match durable {
             true => core.commit.durable() >= sequence,
             false => core.commit.written_through() >= sequence,
@@ -58,7 +67,7 @@ impl Shared {
             drop(core);
             let mut sealed = Sealed::default();
             sealed.put_in_front(&notes);
-            return self.write_sealed(sealed, true);
+            return self.write_sealed(sealed, Vec::new(), true);
         }
         let accepted = core.commit.accepted();
         core.commit.want(accepted);
@@ -87,13 +96,19 @@ impl Shared {
 
     /// Checks a batch, makes room for it if need be, and sequences it; no number if it would change nothing. An error
     /// leaves no trace.
-    fn accept(&self, mut sealed: Sealed, durable: bool) -> Result<(MutexGuard<'_, Core>, Option<u64>)> {
+    fn accept(
+        &self,
+        mut sealed: Sealed,
+        snapshots: &mut [UnnamedSnapshot],
+        durable: bool,
+    ) -> Result<(MutexGuard<'_, Core>, Option<u64>)> {
         loop {
             let mut core = self.core();
             core.check_writable()?;
             let notes = core.notes_for(&sealed);
             let noted = notes.iter().map(|note| (note.group, Operation::NoteCommit(note.first)));
-            let changes = noted.chain(operations(&sealed.records, &sealed.contents, without_places));
+            let asked = operations(&sealed.records, &sealed.contents, without_places);
+            let changes = noted.chain(asked.map(|(group, operation)| (group, operation.undecided())));
             let draft = core.accepted.draft(changes, self.options.meta_bytes_max)?;
             let added = core.accepted.added_by(&draft);
             self.check_groups(&core, added.saturating_sub(core.noted_first(&notes)))?;
@@ -113,8 +128,16 @@ impl Shared {
                         core.noted.remove(&note.group);
                     }
                     sealed.put_in_front(&notes);
+                    for ((place, outcome), snapshot) in draft.outcomes.iter().zip(snapshots.iter_mut()) {
+                        sealed.decide(*place, *outcome as u32);
+                        if *outcome != Outcome::Ignored {
+                            snapshot.named();
+                        }
+                    }
+                    let displaced = core.accepted.displaced_by(&draft);
                     let sequence = core.commit.accept(sealed, durable, grant);
                     core.accepted.adopt(draft, sequence);
+                    core.displaced.extend(displaced.into_iter().map(|file| (sequence, file)));
                     return Ok((core, Some(sequence)));
                 }
                 Reservation::NeedsSegment { .. } => {

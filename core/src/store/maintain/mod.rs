@@ -19,12 +19,14 @@ pub(super) mod pool;
 mod sweep;
 
 use super::shared::{Core, Maintenance, Shared};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::BLOCK_BYTES;
-use crate::planted::Bug;
+use crate::format::snapshot::snapshot_name;
+use crate::planted::{Bug, Bugs};
 use crate::registry::lock;
 use crate::segment::Segment;
 use crate::state::Holding;
+use std::io::ErrorKind;
 use std::sync::TryLockError;
 
 /// So many segments of the active one's size may be begun and full of what is gone, beside twice what is live.
@@ -76,11 +78,11 @@ impl Shared {
         let lighter = || readable.state.bytes() < live_bytes - live_bytes / 8;
         let freed =
             || kept_by.as_ref().is_some_and(|(segment, holding)| !readable.state.still_holds(holding, *segment));
-        durable && !failed && (freed() || lighter())
+        durable && !failed && (freed() || lighter() || core.is_any_displaced(self.options.bugs))
     }
 
     fn maintain_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
-        let done = self.release_all(maintenance);
+        let done = self.remove_displaced(maintenance).and_then(|()| self.release_all(maintenance));
         if let Err(error) = &done {
             self.core().stats.maintenance_failed(error);
         }
@@ -116,6 +118,32 @@ impl Shared {
     fn look_at(&self, oldest: u64) -> (Option<(u64, Holding)>, u64) {
         let readable = self.read();
         (readable.state.any_holding(oldest), readable.state.bytes())
+    }
+
+    /// Removes the files of snapshots whose successors are durable.
+    fn remove_displaced(&self, maintenance: &mut Maintenance) -> Result<()> {
+        let early = self.options.bugs.has(Bug::OrphanRemovedTooEarly);
+        let removable = {
+            let mut core = self.core();
+            let durable = core.commit.durable();
+            let (removable, waiting) = std::mem::take(&mut core.displaced)
+                .into_iter()
+                .partition(|(sequence, _)| *sequence <= durable || early);
+            core.displaced = waiting;
+            let removable: Vec<(u64, u64)> = removable;
+            removable
+        };
+        for (_, file) in removable {
+            let name = snapshot_name(file);
+            match self.directory.remove(&name) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    maintenance.swept = false; // The next sweep finds it, and the others.
+                    return Err(Error::io("remove", name, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn oldest(&self) -> Option<Segment> {
@@ -169,6 +197,12 @@ impl Shared {
 }
 
 impl Core {
+    /// Is there a snapshot's file that nothing on the disk names any more?
+    fn is_any_displaced(&self, bugs: Bugs) -> bool {
+        let durable = self.commit.durable();
+        self.displaced.iter().any(|(sequence, _)| *sequence <= durable || bugs.has(Bug::OrphanRemovedTooEarly))
+    }
+
     fn look(&mut self, kept_by: Option<(u64, (u64, Holding))>, live_bytes: u64) {
         let active = self.commit.end().segment;
         self.outlook = Outlook { kept_by, active, live_bytes, failed: false };

@@ -8,6 +8,7 @@ use super::super::shared::{Maintenance, Shared};
 use super::pool::is_pooled_name;
 use crate::error::{Error, Result};
 use crate::format::segment::segment_number;
+use crate::format::snapshot::snapshot_number;
 use crate::segment::NEW_SEGMENT_NAME;
 use crate::segment::manifest::NEW_MANIFEST_NAME;
 
@@ -18,10 +19,29 @@ impl Shared {
             return Ok(());
         }
         let names = self.directory.list().map_err(|error| Error::io("list", "the directory", error))?;
-        for name in names.iter().filter(|name| is_leftover(name, maintenance)) {
+        let (snapshots, others): (Vec<&String>, Vec<&String>) =
+            names.iter().partition(|name| snapshot_number(name).is_some());
+        for name in others.into_iter().filter(|name| is_leftover(name, maintenance)) {
             self.directory.remove(name).map_err(|error| Error::io("remove", name, error))?;
         }
+        self.sweep_snapshots(&snapshots)?;
         maintenance.swept = true;
+        Ok(())
+    }
+
+    /// Removes files of snapshots that nothing names. One that was current until a moment ago is named by the disk until
+    /// the batch that replaced it is durable.
+    fn sweep_snapshots(&self, names: &[&String]) -> Result<()> {
+        let unnamed: Vec<&&String> = {
+            let (core, readable) = (self.core(), self.read());
+            let is_waiting = |number| core.displaced.iter().any(|(_, file)| *file == number);
+            let is_named = |number| core.accepted.names_file(number) || readable.state.names_file(number);
+            let is_needed = |number| is_named(number) || is_waiting(number) || self.staged.has(number);
+            names.iter().filter(|name| snapshot_number(name).is_some_and(|number| !is_needed(number))).collect()
+        };
+        for name in unnamed {
+            self.directory.remove(name).map_err(|error| Error::io("remove", name.as_str(), error))?;
+        }
         Ok(())
     }
 }
