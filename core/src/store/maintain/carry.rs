@@ -44,19 +44,20 @@ struct Stored {
 }
 
 impl Shared {
-    /// Writes everything again that segments up to this one hold. Afterwards they hold nothing.
-    pub(super) fn carry(&self, maintenance: &mut Maintenance, segment: u64) -> Result<()> {
+    /// Writes everything again that segments up to this one hold; afterwards they hold nothing. False if others kept
+    /// changing it meanwhile.
+    pub(super) fn carry(&self, maintenance: &mut Maintenance, segment: u64) -> Result<bool> {
         let mut attempts = 0;
         while attempts < ATTEMPTS {
             let load = self.load(segment)?;
             if load.groups.is_empty() {
-                return Ok(());
+                return Ok(true);
             }
             let (groups, written) = (load.groups.clone(), load.written);
             let sealed = load.sealed()?;
             attempts = if self.write_carried(maintenance, sealed, &groups, written)? { 0 } else { attempts + 1 };
         }
-        Err(crate::error::Error::Timeout { waited: std::time::Duration::ZERO })
+        Ok(false)
     }
 
     fn load(&self, segment: u64) -> Result<Load> {

@@ -38,10 +38,25 @@ pub(super) struct Outlook {
     /// What kept the oldest segment, and its number.
     kept_by: Option<(u64, (u64, Holding))>,
     /// The active segment then, and what all entries took.
-    active: u64,
-    live_bytes: u64,
+    at: Extent,
+    /// The same when the blocks in use were counted last, which looks at every entry, and the log was not too long.
+    counted: Option<Extent>,
     /// The last attempt failed: nothing is tried in passing before the log has rolled.
     failed: bool,
+}
+
+/// How far the log had come, and how much it held.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extent {
+    active: u64,
+    live_bytes: u64,
+}
+
+impl Extent {
+    /// Is it lighter by an eighth than it was?
+    fn is_lighter_than(&self, before: &Extent) -> bool {
+        self.live_bytes < before.live_bytes - before.live_bytes / 8
+    }
 }
 
 impl Shared {
@@ -69,16 +84,13 @@ impl Shared {
     }
 
     fn is_due(&self, durable: bool) -> bool {
-        let core = self.core();
-        let Outlook { kept_by, active, live_bytes, failed } = &core.outlook;
-        if core.commit.end().segment != *active {
-            return true;
-        }
-        let readable = self.read();
-        let lighter = || readable.state.bytes() < live_bytes - live_bytes / 8;
+        let now = self.extent();
+        let (core, readable) = (self.core(), self.read());
+        let Outlook { kept_by, at, failed, .. } = &core.outlook;
         let freed =
             || kept_by.as_ref().is_some_and(|(segment, holding)| !readable.state.still_holds(holding, *segment));
-        durable && !failed && (freed() || lighter() || core.is_any_displaced(self.options.bugs))
+        let changed = || freed() || now.is_lighter_than(at) || core.is_any_displaced(self.options.bugs);
+        now.active != at.active || (durable && !failed && changed())
     }
 
     fn maintain_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
@@ -95,29 +107,37 @@ impl Shared {
         let last = self.core().commit.end().segment;
         while let Some(oldest) = self.oldest().filter(|oldest| oldest.header.number < last) {
             let number = oldest.header.number;
-            let (kept_by, bytes) = self.look_at(number);
-            let is_kept = kept_by.is_some();
-            self.core().look(kept_by.map(|holding| (number, holding)), bytes);
-            if !is_kept {
+            if !self.is_kept(number) {
                 self.release(maintenance, oldest)?;
-            } else if self.is_too_long() {
-                if self.options.bugs.has(Bug::ManifestBeforeCarry) {
-                    self.set_first_live(maintenance, number + 1)?;
-                }
-                self.carry(maintenance, number)?;
-            } else {
+                continue;
+            }
+            if !self.is_too_long() {
                 return Ok(());
             }
+            if self.options.bugs.has(Bug::ManifestBeforeCarry) {
+                self.set_first_live(maintenance, number + 1)?;
+            }
+            if !self.carry(maintenance, number)? {
+                return Ok(()); // The log is too busy just now.
+            }
         }
-        let bytes = self.read().state.bytes();
-        self.core().look(None, bytes);
+        self.is_kept(0);
         Ok(())
     }
 
-    /// What keeps the oldest segment, and what all entries take.
-    fn look_at(&self, oldest: u64) -> (Option<(u64, Holding)>, u64) {
-        let readable = self.read();
-        (readable.state.any_holding(oldest), readable.state.bytes())
+    /// Do segments up to this one hold anything? What is found is remembered.
+    fn is_kept(&self, segment: u64) -> bool {
+        let at = self.extent();
+        let kept_by = self.read().state.any_holding(segment).map(|holding| (segment, holding));
+        let is_kept = kept_by.is_some();
+        let mut core = self.core();
+        (core.outlook.kept_by, core.outlook.at) = (kept_by, at);
+        is_kept
+    }
+
+    fn extent(&self) -> Extent {
+        let active = self.core().commit.end().segment;
+        Extent { active, live_bytes: self.read().state.bytes() }
     }
 
     /// Removes the files of snapshots whose successors are durable.
@@ -152,12 +172,21 @@ impl Shared {
 
     /// Has the log grown beyond twice what it holds and some segments more?
     fn is_too_long(&self) -> bool {
-        let active = self.core().commit.end().segment;
+        let (now, counted) = (self.extent(), self.core().outlook.counted);
         let readable = self.read();
-        let begun = readable.segments.range(..active).map(|(_, segment)| segment.header.capacity).sum::<u64>();
-        let slack = readable.segments.get(&active).map_or(0, |segment| SLACK_SEGMENTS * segment.header.capacity);
-        // The entries alone are a lower bound of the blocks they lie in, and known at once.
-        begun > 2 * readable.state.bytes() + slack && begun > 2 * live::blocks(&readable.state) * BLOCK_BYTES + slack
+        let begun = readable.segments.range(..now.active).map(|(_, segment)| segment.header.capacity).sum::<u64>();
+        let slack = readable.segments.get(&now.active).map_or(0, |segment| SLACK_SEGMENTS * segment.header.capacity);
+        // The entries alone take less than the blocks they lie in, and that is known at once.
+        if begun <= 2 * readable.state.bytes() + slack {
+            return false;
+        }
+        if counted.is_some_and(|counted| counted.active == now.active && !now.is_lighter_than(&counted)) {
+            return false;
+        }
+        let is_too_long = begun > 2 * live::blocks(&readable.state) * BLOCK_BYTES + slack;
+        drop(readable);
+        self.core().outlook.counted = (!is_too_long).then_some(now);
+        is_too_long
     }
 
     /// Gives back the oldest segment, which holds nothing any more.
@@ -201,10 +230,5 @@ impl Core {
     fn is_any_displaced(&self, bugs: Bugs) -> bool {
         let durable = self.commit.durable();
         self.displaced.iter().any(|(sequence, _)| *sequence <= durable || bugs.has(Bug::OrphanRemovedTooEarly))
-    }
-
-    fn look(&mut self, kept_by: Option<(u64, (u64, Holding))>, live_bytes: u64) {
-        let active = self.commit.end().segment;
-        self.outlook = Outlook { kept_by, active, live_bytes, failed: false };
     }
 }
