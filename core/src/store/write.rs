@@ -36,14 +36,16 @@ impl Shared {
         self.drive(core, reached).map(|_| Position(sequence))
     }
 
-    /// A durable write's word covers everything before it, also when it adds nothing.
+    /// A write's word covers everything before it, also when it adds nothing: what makes it change nothing may be a batch
+    /// of another thread that is not written yet.
     fn write_nothing(&self, durable: bool) -> Result<Position> {
         if durable {
             return self.sync();
         }
         let core = self.core();
         core.check_writable()?;
-        Ok(Position(core.commit.accepted()))
+        let accepted = core.commit.accepted();
+        self.drive(core, |core| core.commit.written_through() >= accepted).map(|_| Position(accepted))
     }
 
     /// Makes everything that is accepted durable, commit indexes that were noted included. Blocks on the disk.
