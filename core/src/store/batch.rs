@@ -232,7 +232,8 @@ impl Batch {
     }
 }
 
-fn check_index(index: u64) -> Result<()> {
+/// The highest number is no index.
+pub(super) fn check_index(index: u64) -> Result<()> {
     match index {
         u64::MAX => Err(Error::invalid(format!("index {index} (2^64-1) is reserved; the highest is 2^64-2"))),
         _ => Ok(()),

@@ -4,7 +4,7 @@
 //! does, so a lone writer hands nothing over, and a run on the simulated disk is the same every time.
 #![forbid(unsafe_code)]
 
-use super::batch::Batch;
+use super::batch::{Batch, check_index};
 use super::shared::{Core, Shared};
 use crate::commit::{Action, Reservation, Sealed, Write};
 use crate::error::{Error, Result};
@@ -69,6 +69,7 @@ impl Shared {
     pub(crate) fn note_commit(&self, group: u64, index: u64) -> Result<()> {
         let mut core = self.core();
         core.check_writable()?;
+        check_index(index)?;
         if core.commit_index(group).is_none_or(|known| index > known) {
             let is_new = core.accepted.group(group).is_none() && !core.noted.contains_key(&group);
             self.check_groups(&core, usize::from(is_new))?;
