@@ -79,10 +79,15 @@ impl<P: Payload> State<P> {
         operations: impl Iterator<Item = (u64, Operation<P>)>,
         meta_bytes_max: u64,
     ) -> Result<Draft<P>> {
-        let mut draft = Draft { groups: HashMap::new(), changes: false };
-        for (group, operation) in operations {
+        let mut draft = Draft { groups: HashMap::new(), changes: false, idle_purges: Vec::new() };
+        for (place, (group, operation)) in operations.enumerate() {
             let drafted = draft.groups.entry(group).or_insert_with(|| self.drafted(group));
-            draft.changes |= drafted.log.check(group, &operation)?;
+            let changes = drafted.log.check(group, &operation)?;
+            draft.changes |= changes;
+            if !changes && matches!(operation, Operation::Purge(_)) {
+                draft.idle_purges.push(place);
+                continue;
+            }
             drafted.only_appends &= operation.only_appends();
             let grows = matches!(operation, Operation::SetMeta { .. });
             drafted.log.apply(operation, 0);
@@ -130,6 +135,9 @@ pub(crate) struct Draft<P> {
     groups: HashMap<u64, Drafted<P>>,
     /// Does the batch change anything?
     pub(crate) changes: bool,
+    /// The places of purges that would change nothing, ascending. They must not be written: a boundary that is there already
+    /// stands on disk only as a newer copy of itself, and the caller's may have another blob.
+    pub(crate) idle_purges: Vec<usize>,
 }
 
 #[derive(Debug)]

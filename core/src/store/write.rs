@@ -110,6 +110,7 @@ impl Shared {
                     for note in &notes {
                         core.noted.remove(&note.group);
                     }
+                    sealed.leave_out(&draft.idle_purges.iter().map(|place| place - notes.len()).collect::<Vec<_>>());
                     sealed.put_in_front(&notes);
                     let sequence = core.commit.accept(sealed, durable, grant);
                     core.accepted.adopt(draft, sequence);
