@@ -214,12 +214,7 @@ impl<P: Payload> Group<P> {
             Operation::Truncate { from } => self.runs.remove(from..u64::MAX),
             Operation::Remove { first, last } => self.runs.remove(first..last + 1),
             Operation::Purge(boundary) => self.purge(boundary, home),
-            Operation::HardState(value) => {
-                if value.commit.is_some() {
-                    self.change_extras(|extras| extras.noted_commit = None);
-                }
-                self.hard_state = Some(Kept { value, home });
-            }
+            Operation::HardState(value) => self.set_hard_state(value, home),
             Operation::NoteCommit(value) => {
                 self.change_extras(|extras| extras.noted_commit = Some(Kept { value, home }));
             }
@@ -245,6 +240,16 @@ impl<P: Payload> Group<P> {
         }
         self.runs.remove(0..value.index + 1);
         self.change_extras(|extras| extras.boundary = Some(Kept { value, home }));
+    }
+
+    /// One with a commit index wins over what is known; one without leaves it, also where only the last one told it.
+    fn set_hard_state(&mut self, value: HardState, home: u64) {
+        let told = self.hard_state.and_then(|kept| Some(Kept { value: kept.value.commit?, home: kept.home }));
+        let known = self.extras().noted_commit.or(told).filter(|_| value.commit.is_none());
+        if known.is_some() || self.extras().noted_commit.is_some() {
+            self.change_extras(|extras| extras.noted_commit = known);
+        }
+        self.hard_state = Some(Kept { value, home });
     }
 
     fn change_extras(&mut self, change: impl FnOnce(&mut Extras)) {
