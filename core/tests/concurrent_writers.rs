@@ -21,7 +21,7 @@ const WRITERS: u64 = 6;
 const WRITES_EACH: u64 = 25;
 const CRASHES_PER_ROUND: u64 = 12;
 const OUTCOMES_PER_CRASH: usize = 6;
-const UNLIMITED: Limits = Limits { entry_bytes: u64::MAX, batch_bytes: u64::MAX, groups: u64::MAX };
+const UNLIMITED: Limits = Limits::NONE;
 
 type Changes = Vec<(u64, Change)>;
 

@@ -23,7 +23,7 @@ use std::fmt;
 use std::sync::Arc;
 
 const DIRECTORY: &str = "/store";
-const UNLIMITED: Limits = Limits { entry_bytes: u64::MAX, batch_bytes: u64::MAX, groups: u64::MAX };
+const UNLIMITED: Limits = Limits::NONE;
 
 const KINDS: [OperationKind; 14] = [
     OperationKind::OpenDirectory,
