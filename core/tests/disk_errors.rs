@@ -161,6 +161,27 @@ fn the_end_of_a_poisoned_store_leaves_its_successor_alone() {
     }
 }
 
+/// Regression: a power cut while a prepared segment grew left its larger header and its smaller size. It was used as it was,
+/// so on a full disk a write of the log failed and poisoned the store.
+#[test]
+fn a_segment_that_a_crash_left_too_short_is_grown_before_it_is_written() {
+    const BYTES: usize = 64 << 10;
+    let disk = SimulatedDisk::new(5);
+    let open = |disk: &SimulatedDisk| options(disk).segment_bytes(BYTES as u64).open(DIRECTORY).unwrap();
+    open(&disk).log(1).append(&[Entry::new(1, 1, b"x")]).unwrap();
+    // Without another close in between, so that the next opening finds an unclean stop.
+    let store = open(&disk);
+    store.log(1).append(&[Entry::new(2, 1, b"x")]).unwrap();
+    let disk = disk.kill();
+    let (prepared, size) = ("0000000000000002.seg", |disk: &SimulatedDisk, name| disk.contents(DIRECTORY, name));
+    assert_eq!(size(&disk, prepared).unwrap().len(), BYTES);
+    disk.cut_file(DIRECTORY, prepared, 8192).unwrap();
+    let store = open(&disk);
+    assert!(!store.recovery_report().clean);
+    store.log(1).append(&[Entry::new(3, 1, b"x")]).unwrap();
+    assert_eq!(size(&disk, prepared).unwrap().len(), BYTES, "it is written beyond its allocated end");
+}
+
 #[test]
 fn replay() {
     let Ok(text) = std::env::var("DURAMEN_FAULT") else {
