@@ -551,7 +551,8 @@ impl Plan {
                 }
                 None => match log.absent(group, plan.next) {
                     Error::Hole { .. } if holes == Holes::LeftOut => {
-                        plan.next = log.runs.next_present(plan.next).unwrap_or(range.end).min(range.end);
+                        let behind = log.runs.next_present(plan.next).or_else(|| log.next());
+                        plan.next = behind.unwrap_or(range.end).min(range.end);
                     }
                     absent => return Err(absent),
                 },

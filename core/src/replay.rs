@@ -94,8 +94,7 @@ fn operation<P>(record: &Record, content: &Content, payload: impl Fn(&[Spot]) ->
             naming: match record.count {
                 0 => Naming::Decided(Outcome::Saved),
                 1 => Naming::Decided(Outcome::Kept),
-                2 => Naming::Decided(Outcome::Restarted),
-                _ => Naming::Decided(Outcome::Ignored),
+                _ => Naming::Decided(Outcome::Restarted),
             },
         },
         Content::MetaKey(key) => Operation::DeleteMeta { key: key.clone() },

@@ -73,13 +73,41 @@ impl Sealed {
 
     /// Puts operations without bodies before the others.
     pub(crate) fn put_in_front(&mut self, records: &[Record]) {
-        let mut writer = Writer::with_capacity((records.len() + self.records.len()) * RECORD_BYTES);
-        records.iter().for_each(|record| record.encode(&mut writer));
-        writer.bytes(&self.directory);
-        self.directory = writer.bytes;
-        self.directory_crc = crc32fast::hash(&self.directory);
         self.records.splice(..0, records.iter().copied());
         self.contents.splice(..0, records.iter().map(|_| Content::Nothing));
+        self.encode_directory();
+    }
+
+    /// Takes out the operations at these places, which ascend, with their bodies.
+    pub(crate) fn leave_out(&mut self, places: &[usize]) {
+        if places.is_empty() {
+            return;
+        }
+        let records = std::mem::take(&mut self.records).into_iter().zip(std::mem::take(&mut self.contents));
+        let (bodies, mut at, mut left_out) = (std::mem::take(&mut self.bodies), 0, 0);
+        for (place, (record, mut content)) in records.enumerate() {
+            let end = at + size(record.body_bytes);
+            match places.binary_search(&place) {
+                Ok(_) => left_out += end - at,
+                Err(_) => {
+                    if let Content::Entries(spots) = &mut content {
+                        spots.iter_mut().for_each(|spot| spot.offset -= within_segment(left_out));
+                    }
+                    self.bodies.extend_from_slice(&bodies[at..end]);
+                    self.records.push(record);
+                    self.contents.push(content);
+                }
+            }
+            at = end;
+        }
+        self.encode_directory();
+    }
+
+    fn encode_directory(&mut self) {
+        let mut writer = Writer::with_capacity(self.records.len() * RECORD_BYTES);
+        self.records.iter().for_each(|record| record.encode(&mut writer));
+        self.directory = writer.bytes;
+        self.directory_crc = crc32fast::hash(&self.directory);
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Bad, Decoded};
 pub(crate) const RECORD_BYTES: usize = 48;
 
 /// The highest number of what became of a log when a snapshot was named.
-pub(crate) const SNAPSHOT_OUTCOME_MAX: u32 = 3;
+pub(crate) const SNAPSHOT_OUTCOME_MAX: u32 = 2;
 
 /// What a record does. The numbers stand on disk; zero is never valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,7 +196,7 @@ mod tests {
         (Kind::HardState, 0, 0, 0),
         (Kind::Remove, 5, 7, 0),
         (Kind::Purge, 5, 2, 0),
-        (Kind::Snapshot, 5, 2, 3),
+        (Kind::Snapshot, 5, 2, 2),
         (Kind::Reset, 5, 0, 1),
         (Kind::DropGroup, 0, 0, 0),
         (Kind::SetMeta, 0, 0, 0),

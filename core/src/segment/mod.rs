@@ -86,9 +86,10 @@ impl Segment {
     /// it was.
     pub(crate) fn renew(&mut self, salt: Salt, capacity: u64) -> Result<(), Renewal> {
         let header = SegmentHeader { salt, capacity: capacity.max(self.header.capacity), ..self.header };
-        if header.capacity > self.header.capacity {
-            let grown = self.file.prewrite(header.capacity);
-            grown.map_err(|error| Renewal::NotGrown(Error::io("allocate", self.name(), error)))?;
+        // A crash while the file grew may have left the larger header and not the larger size.
+        let not_grown = |op, error| Renewal::NotGrown(Error::io(op, self.name(), error));
+        if self.file.len().map_err(|error| not_grown("measure", error))? < header.capacity {
+            self.file.prewrite(header.capacity).map_err(|error| not_grown("allocate", error))?;
         }
         let renewed = Segment { header, file: Arc::clone(&self.file) };
         renewed.write_header().map_err(Renewal::InDoubt)?;

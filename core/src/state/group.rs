@@ -171,7 +171,7 @@ impl<P: Payload> Group<P> {
                     || snapshot.is_some()
                     || told_next.map(|kept| kept.value) != *next)
             }
-            Operation::Snapshot { mark, naming } => Ok(self.outcome(group, mark, *naming)? != Outcome::Ignored),
+            Operation::Snapshot { mark, naming } => Ok(self.outcome(group, mark, *naming)?.is_some()),
             Operation::DropGroup => Ok(!self.is_empty()),
             Operation::HardState(_) | Operation::NoteCommit(_) | Operation::SetMeta { .. } | Operation::Next(_) => {
                 Ok(true)
@@ -212,20 +212,18 @@ impl<P: Payload> Group<P> {
         }
     }
 
-    /// What becomes of the log if this snapshot is made current.
-    pub(super) fn outcome(&self, group: u64, mark: &Mark, naming: Naming) -> Result<Outcome> {
+    /// What becomes of the log if this snapshot is made current; none if it lies below the boundary and changes nothing.
+    pub(super) fn outcome(&self, group: u64, mark: &Mark, naming: Naming) -> Result<Option<Outcome>> {
         match naming {
-            Naming::Decided(outcome) => Ok(outcome),
-            Naming::Save => self.check_save(group, mark).map(|()| Outcome::Saved),
-            Naming::Install if self.boundary().is_some_and(|boundary| mark.index < boundary.index) => {
-                Ok(Outcome::Ignored)
-            }
+            Naming::Decided(outcome) => Ok(Some(outcome)),
+            Naming::Save => self.check_save(group, mark).map(|()| Some(Outcome::Saved)),
+            Naming::Install if self.boundary().is_some_and(|boundary| mark.index < boundary.index) => Ok(None),
             Naming::Install => match self.term(group, mark.index) {
-                Ok(term) if term == mark.term => Ok(Outcome::Kept),
+                Ok(term) if term == mark.term => Ok(Some(Outcome::Kept)),
                 Ok(term) if self.boundary().is_some_and(|boundary| boundary.index == mark.index) => {
                     Err(disagrees(group, mark, term))
                 }
-                _ => Ok(Outcome::Restarted),
+                _ => Ok(Some(Outcome::Restarted)),
             },
         }
     }
@@ -258,12 +256,7 @@ impl<P: Payload> Group<P> {
             Operation::Truncate { from } => self.runs.remove(from..u64::MAX),
             Operation::Remove { first, last } => self.runs.remove(first..last + 1),
             Operation::Purge(boundary) => self.purge(boundary, home),
-            Operation::HardState(value) => {
-                if value.commit.is_some() {
-                    self.change_extras(|extras| extras.noted_commit = None);
-                }
-                self.hard_state = Some(Kept { value, home });
-            }
+            Operation::HardState(value) => self.set_hard_state(value, home),
             Operation::NoteCommit(value) => {
                 self.change_extras(|extras| extras.noted_commit = Some(Kept { value, home }));
             }
@@ -298,7 +291,6 @@ impl<P: Payload> Group<P> {
     fn name_snapshot(&mut self, mark: Mark, outcome: Outcome, home: u64) {
         let boundary = Boundary { index: mark.index, term: mark.term, blob: Vec::new() };
         match outcome {
-            Outcome::Ignored => return,
             Outcome::Saved => {}
             // The boundary of a purge to the same place keeps its blob.
             Outcome::Kept if self.boundary().is_some_and(|known| known.index == boundary.index) => {}
@@ -309,6 +301,16 @@ impl<P: Payload> Group<P> {
             }
         }
         self.change_extras(|extras| extras.snapshot = Some(Kept { value: Arc::new(mark), home }));
+    }
+
+    /// One with a commit index wins over what is known; one without leaves it, also where only the last one told it.
+    fn set_hard_state(&mut self, value: HardState, home: u64) {
+        let told = self.hard_state.and_then(|kept| Some(Kept { value: kept.value.commit?, home: kept.home }));
+        let known = self.extras().noted_commit.or(told).filter(|_| value.commit.is_none());
+        if known.is_some() || self.extras().noted_commit.is_some() {
+            self.change_extras(|extras| extras.noted_commit = known);
+        }
+        self.hard_state = Some(Kept { value, home });
     }
 
     fn change_extras(&mut self, change: impl FnOnce(&mut Extras)) {

@@ -81,15 +81,20 @@ impl<P: Payload> State<P> {
         operations: impl Iterator<Item = (u64, Operation<P>)>,
         meta_bytes_max: u64,
     ) -> Result<Draft<P>> {
-        let mut draft = Draft { groups: HashMap::new(), changes: false, outcomes: Vec::new() };
+        let mut draft = Draft { groups: HashMap::new(), changes: false, idle: Vec::new(), outcomes: Vec::new() };
         for (place, (group, mut operation)) in operations.enumerate() {
             let drafted = draft.groups.entry(group).or_insert_with(|| self.drafted(group));
-            if let Operation::Snapshot { mark, naming } = &mut operation {
-                let outcome = drafted.log.outcome(group, mark, *naming)?;
+            if !drafted.log.check(group, &operation)? {
+                draft.idle.push(place);
+                continue;
+            }
+            draft.changes = true;
+            if let Operation::Snapshot { mark, naming } = &mut operation
+                && let Some(outcome) = drafted.log.outcome(group, mark, *naming)?
+            {
                 draft.outcomes.push((place, outcome));
                 *naming = Naming::Decided(outcome);
             }
-            draft.changes |= drafted.log.check(group, &operation)?;
             drafted.only_appends &= operation.only_appends();
             let grows = matches!(operation, Operation::SetMeta { .. });
             drafted.log.apply(operation, 0);
@@ -152,7 +157,10 @@ pub(crate) struct Draft<P> {
     groups: HashMap<u64, Drafted<P>>,
     /// Does the batch change anything?
     pub(crate) changes: bool,
-    /// What became of the log at each snapshot, by the place of the operation.
+    /// The places of operations that would change nothing, ascending. They are not written: a boundary that is there already
+    /// stands on disk only as a newer copy of itself, and the caller's may have another blob.
+    pub(crate) idle: Vec<usize>,
+    /// What becomes of the log at each snapshot that is named, by the place of the operation.
     pub(crate) outcomes: Vec<(usize, Outcome)>,
 }
 

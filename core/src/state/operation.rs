@@ -37,8 +37,6 @@ pub(crate) enum Outcome {
     Kept = 1,
     /// Every entry goes: the log did not agree with it.
     Restarted = 2,
-    /// Nothing changes: the snapshot lies below the boundary.
-    Ignored = 3,
 }
 
 /// What is asked for: one of the outcomes, or that which the log makes of an installation.

@@ -48,7 +48,8 @@ pub struct Batch {
     /// The largest entry, and the largest blob.
     entry_bytes: u64,
     blob_bytes: u64,
-    snapshots: Vec<UnnamedSnapshot>,
+    /// Each with the place of its operation.
+    snapshots: Vec<(usize, UnnamedSnapshot)>,
     error: Option<Error>,
 }
 
@@ -68,8 +69,8 @@ impl Batch {
         self.records.is_empty() && self.error.is_none()
     }
 
-    /// The files that the batch names, in the order of their operations.
-    pub(super) fn take_snapshots(&mut self) -> Vec<UnnamedSnapshot> {
+    /// The files that the batch names, each with the place of its operation.
+    pub(super) fn take_snapshots(&mut self) -> Vec<(usize, UnnamedSnapshot)> {
         std::mem::take(&mut self.snapshots)
     }
 
@@ -226,8 +227,9 @@ impl Batch {
             let of = point.group;
             return Err(Error::invalid(format!("a snapshot of group {of} was given to group {group}")));
         }
+        let place = self.records.len();
         self.add_snapshot(point, snapshot.meta(), outcome);
-        self.snapshots.push(snapshot);
+        self.snapshots.push((place, snapshot));
         Ok(())
     }
 
@@ -268,7 +270,8 @@ impl Batch {
     }
 }
 
-fn check_index(index: u64) -> Result<()> {
+/// The highest number is no index.
+pub(super) fn check_index(index: u64) -> Result<()> {
     match index {
         u64::MAX => Err(Error::invalid(format!("index {index} (2^64-1) is reserved; the highest is 2^64-2"))),
         _ => Ok(()),
@@ -374,7 +377,11 @@ impl LogBatch {
         let extras = log.extras();
         match holding {
             Holding::Entries { .. } => self,
-            Holding::HardState => log.hard_state.iter().fold(self, |batch, kept| batch.set_hard_state(kept.value)),
+            // Its commit index would win over one that was noted later, so that one comes along.
+            Holding::HardState => {
+                let batch = log.hard_state.iter().fold(self, |batch, kept| batch.set_hard_state(kept.value));
+                batch.again(log, &Holding::NotedCommit)
+            }
             Holding::Boundary => extras.boundary.iter().fold(self, |batch, kept| {
                 let Boundary { index, term, blob } = &kept.value;
                 batch.purge(*index, *term, blob)

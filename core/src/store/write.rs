@@ -4,7 +4,7 @@
 //! does, so a lone writer hands nothing over, and a run on the simulated disk is the same every time.
 #![forbid(unsafe_code)]
 
-use super::batch::Batch;
+use super::batch::{Batch, check_index};
 use super::shared::{Core, Shared};
 use super::snapshot::UnnamedSnapshot;
 use crate::commit::{Action, Reservation, Sealed, Write};
@@ -13,7 +13,7 @@ use crate::format::directory::{Kind, Record};
 use crate::options::{Durability, Position};
 use crate::planted::Bug;
 use crate::replay::{operations, with_places, without_places};
-use crate::state::{Group, Operation, Outcome};
+use crate::state::{Draft, Group, Operation};
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
@@ -26,7 +26,7 @@ impl Shared {
             return self.write_nothing(durable);
         }
         let snapshots = batch.take_snapshots();
-        if snapshots.iter().any(|snapshot| !snapshot.is_of(self)) {
+        if snapshots.iter().any(|(_, snapshot)| !snapshot.is_of(self)) {
             return Err(Error::invalid(
                 "a snapshot that was written in another opening of a store, or in another store",
             ));
@@ -35,7 +35,12 @@ impl Shared {
     }
 
     /// As [`Shared::write`], for a batch with operations. One that would change nothing is not written.
-    fn write_sealed(&self, sealed: Sealed, mut snapshots: Vec<UnnamedSnapshot>, durable: bool) -> Result<Position> {
+    fn write_sealed(
+        &self,
+        sealed: Sealed,
+        mut snapshots: Vec<(usize, UnnamedSnapshot)>,
+        durable: bool,
+    ) -> Result<Position> {
         let (core, Some(sequence)) = self.accept(sealed, &mut snapshots, durable)? else {
             return self.write_nothing(durable);
         };
@@ -48,14 +53,16 @@ impl Shared {
         Ok(Position(sequence))
     }
 
-    /// A durable write's word covers everything before it, also when it adds nothing.
+    /// A write's word covers everything before it, also when it adds nothing: what makes it change nothing may be a batch
+    /// of another thread that is not written yet.
     fn write_nothing(&self, durable: bool) -> Result<Position> {
         if durable {
             return self.sync();
         }
         let core = self.core();
         core.check_writable()?;
-        Ok(Position(core.commit.accepted()))
+        let accepted = core.commit.accepted();
+        self.drive(core, |core| core.commit.written_through() >= accepted).map(|_| Position(accepted))
     }
 
     /// Makes everything that is accepted durable, commit indexes that were noted included. Blocks on the disk.
@@ -81,6 +88,7 @@ impl Shared {
     pub(crate) fn note_commit(&self, group: u64, index: u64) -> Result<()> {
         let mut core = self.core();
         core.check_writable()?;
+        check_index(index)?;
         if core.commit_index(group).is_none_or(|known| index > known) {
             let is_new = core.accepted.group(group).is_none() && !core.noted.contains_key(&group);
             self.check_groups(&core, usize::from(is_new))?;
@@ -99,7 +107,7 @@ impl Shared {
     fn accept(
         &self,
         mut sealed: Sealed,
-        snapshots: &mut [UnnamedSnapshot],
+        snapshots: &mut [(usize, UnnamedSnapshot)],
         durable: bool,
     ) -> Result<(MutexGuard<'_, Core>, Option<u64>)> {
         loop {
@@ -127,13 +135,8 @@ impl Shared {
                     for note in &notes {
                         core.noted.remove(&note.group);
                     }
+                    settle(&mut sealed, snapshots, &draft, notes.len());
                     sealed.put_in_front(&notes);
-                    for ((place, outcome), snapshot) in draft.outcomes.iter().zip(snapshots.iter_mut()) {
-                        sealed.decide(*place, *outcome as u32);
-                        if *outcome != Outcome::Ignored {
-                            snapshot.named();
-                        }
-                    }
                     let displaced = core.accepted.displaced_by(&draft);
                     let sequence = core.commit.accept(sealed, durable, grant);
                     core.accepted.adopt(draft, sequence);
@@ -264,6 +267,17 @@ impl Core {
     fn noted_first(&self, notes: &[Record]) -> usize {
         notes.iter().filter(|note| self.accepted.group(note.group).is_none()).count()
     }
+}
+
+/// Brings a batch in line with what was decided when it was accepted: what would change nothing is left out, and what
+/// becomes of the log at a snapshot is written down. The draft counts so many notes in front of the batch.
+fn settle(sealed: &mut Sealed, snapshots: &mut [(usize, UnnamedSnapshot)], draft: &Draft<()>, notes: usize) {
+    for (place, outcome) in &draft.outcomes {
+        sealed.decide(place - notes, *outcome as u32);
+        let named = snapshots.iter_mut().filter(|(at, _)| at + notes == *place);
+        named.for_each(|(_, snapshot)| snapshot.named());
+    }
+    sealed.leave_out(&draft.idle.iter().map(|place| place - notes).collect::<Vec<_>>());
 }
 
 fn note_of(group: u64, index: u64) -> Record {

@@ -13,6 +13,8 @@ pub(crate) const GROUPS: [(u64, u64); 5] = [(0, 1), (1, 0), (7, u64::MAX - 60), 
 pub(crate) const GROUPS_MAX: usize = 4;
 pub(crate) const ENTRY_BYTES_MAX: u64 = 20_000;
 pub(crate) const BATCH_BYTES_MAX: u64 = 30_000;
+pub(crate) const BLOB_BYTES_MAX: u64 = 600;
+pub(crate) const META_BYTES_MAX: u64 = 900;
 
 // ------------------------------------------------------------------------------------------------------------ steps
 
@@ -49,8 +51,14 @@ pub(crate) enum Step {
         group: u64,
         look: Look,
     },
+    /// A commit index is noted.
+    Note {
+        group: u64,
+        at: At,
+    },
     Sync,
     WaitForNewest,
+    TellWhenDurable,
     WaitForNeverIssued(u64),
     Share {
         parts: Vec<Part>,
@@ -75,8 +83,40 @@ pub(crate) struct Part {
 pub(crate) enum What {
     Append(At, Entries),
     Replace(At, Entries),
+    Put(At, Entries, Order),
     Truncate(At),
+    Remove(At, u64),
+    Purge {
+        at: At,
+        /// How far the term is from the one that is right.
+        more: u64,
+        blob: usize,
+    },
+    Reset(Option<At>),
+    DropGroup,
     HardState(HardState),
+    SetMeta(Key, usize),
+    DeleteMeta(Key),
+}
+
+/// In which order a put names its indexes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Order {
+    Ascending,
+    Descending,
+    /// Every other index.
+    Sparse,
+    /// Each index twice.
+    Twice,
+}
+
+/// What metadata is kept under.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Key {
+    Nth(u64),
+    Empty,
+    Longest,
+    TooLong,
 }
 
 /// A place in a log.
@@ -114,10 +154,29 @@ pub(crate) enum Flaw {
 pub(crate) enum Look {
     Get(At),
     Term(At),
-    Read { from: At, count: u64, limit: PageLimit },
+    TermAtBoundary,
+    Read {
+        from: At,
+        count: u64,
+        limit: PageLimit,
+    },
+    ReadPresent {
+        from: At,
+        count: u64,
+        limit: PageLimit,
+    },
     Iter,
     Memory,
+    RangeOfTerm(u64),
+    Boundary,
     HardState,
+    Commit,
+    Meta(Key),
+    /// The log must reach there, with a term so far from the right one.
+    Floor {
+        at: At,
+        more: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -183,9 +242,11 @@ fn step(random: &mut Random) -> Step {
             parts: (0..1 + random.below(4)).map(|_| sound_part(random)).collect(),
             free_bytes: random.below(6) * 4096,
         },
-        58..78 => Step::Look { group: random.pick(&GROUPS).0, look: look(random) },
-        78..82 => Step::Sync,
-        82..85 => Step::WaitForNewest,
+        58..74 => Step::Look { group: random.pick(&GROUPS).0, look: look(random) },
+        74..79 => Step::Note { group: group(random), at: place(random) },
+        79..81 => Step::Sync,
+        81..83 => Step::WaitForNewest,
+        83..85 => Step::TellWhenDurable,
         85..86 => Step::WaitForNeverIssued(1 + random.below(5)),
         86..88 => Step::Share { parts: parts(random), close: random.once_in(2) },
         88 => Step::ShareOtherOptions,
@@ -219,15 +280,38 @@ fn parts(random: &mut Random) -> Vec<Part> {
 fn part(random: &mut Random) -> Part {
     let mut part = sound_part(random);
     if random.once_in(6) {
-        match &mut part.what {
-            What::Append(at, entries) | What::Replace(at, entries) => spoil(random, at, entries),
-            What::Truncate(_) | What::HardState(_) => {}
-        }
+        spoil(random, &mut part.what);
     }
     part
 }
 
-fn spoil(random: &mut Random, at: &mut At, entries: &mut Entries) {
+fn spoil(random: &mut Random, what: &mut What) {
+    let too_long = usize::try_from(BLOB_BYTES_MAX + 1).expect("it is small");
+    let bad_place = At::Below(random.below(3));
+    match what {
+        What::Append(at, entries) | What::Replace(at, entries) => spoil_entries(random, at, entries),
+        What::Put(at, entries, _) => match random.below(3) {
+            0 => *at = At::Reserved,
+            1 => *at = bad_place,
+            _ => entries.bytes.push(usize::try_from(ENTRY_BYTES_MAX + 1).expect("it is small")),
+        },
+        What::Purge { at, more, blob } => match random.below(3) {
+            0 => *at = At::Reserved,
+            1 => *more = 1,
+            _ => *blob = too_long,
+        },
+        What::SetMeta(key, bytes) => match random.below(3) {
+            0 => *bytes = too_long,
+            _ => *key = random.pick(&[Key::Empty, Key::TooLong]),
+        },
+        What::DeleteMeta(key) => *key = random.pick(&[Key::Empty, Key::TooLong]),
+        What::Reset(next) => *next = Some(At::Reserved),
+        What::Truncate(at) => *at = bad_place,
+        What::Remove(..) | What::DropGroup | What::HardState(_) => {}
+    }
+}
+
+fn spoil_entries(random: &mut Random, at: &mut At, entries: &mut Entries) {
     match random.below(8) {
         0 => *at = At::Gap(1 + random.below(3)),
         1 => *at = At::Back(1 + random.below(3)),
@@ -241,18 +325,50 @@ fn spoil(random: &mut Random, at: &mut At, entries: &mut Entries) {
     }
 }
 
-/// A change that a store with room accepts.
+/// A change that a store with room accepts, unless its place lies at or below a boundary.
 fn sound_part(random: &mut Random) -> Part {
     let back = At::Back(random.below(8));
-    let what = match random.below(20) {
-        0..11 => What::Append(At::Next, entries(random)),
-        11..15 => What::Replace(back, entries(random)),
-        15..17 => What::Truncate(random.pick(&[back, At::Gap(2), At::Below(1), At::Reserved])),
+    let what = match random.below(40) {
+        0..13 => What::Append(At::Next, entries(random)),
+        13..17 => What::Replace(back, entries(random)),
+        17..21 => {
+            let order = random.pick(&[Order::Ascending, Order::Descending, Order::Sparse, Order::Twice]);
+            What::Put(random.pick(&[back, back, At::Next, At::Gap(3)]), entries(random), order)
+        }
+        21..23 => What::Truncate(random.pick(&[back, At::Gap(2), At::Below(1), At::Reserved])),
+        23..26 => What::Remove(random.pick(&[back, back, At::Below(2), At::Next]), random.below(4)),
+        26..30 => What::Purge {
+            at: random.pick(&[back, back, At::Below(0), At::Below(1), At::Below(2), At::Gap(1)]),
+            more: u64::from(random.once_in(12)),
+            blob: small(random).min(500),
+        },
+        30..32 => What::HardState(hard_state(random)),
+        32..36 => {
+            let bytes = random.pick(&[0, 10, 100, 400]);
+            What::SetMeta(key(random), bytes + small(random).min(100))
+        }
+        36..38 => What::DeleteMeta(key(random)),
+        38 => What::Reset(random.pick(&[None, Some(At::Next), Some(At::Gap(4)), Some(At::Below(3))])),
+        _ if random.once_in(2) => What::DropGroup,
         _ => What::HardState(hard_state(random)),
     };
-    // The last group is for the refusal of one group too many.
-    let (group, _) = if random.once_in(40) { GROUPS[4] } else { random.pick(&GROUPS[..4]) };
-    Part { group, what }
+    Part { group: group(random), what }
+}
+
+/// The last group is for the refusal of one group too many.
+fn group(random: &mut Random) -> u64 {
+    if random.once_in(40) { GROUPS[4].0 } else { random.pick(&GROUPS[..4]).0 }
+}
+
+fn key(random: &mut Random) -> Key {
+    let key = Key::Nth(random.below(5));
+    random.pick(&[key, key, key, Key::Longest])
+}
+
+/// Where something may be, or be missing.
+fn place(random: &mut Random) -> At {
+    let back = At::Back(1 + random.below(10));
+    random.pick(&[back, back, back, At::Next, At::Gap(3), At::Below(1), At::Below(2), At::Reserved])
 }
 
 fn entries(random: &mut Random) -> Entries {
@@ -276,24 +392,27 @@ fn hard_state(random: &mut Random) -> HardState {
 }
 
 fn look(random: &mut Random) -> Look {
-    let at = |random: &mut Random| {
-        let back = At::Back(1 + random.below(10));
-        random.pick(&[back, back, back, At::Next, At::Gap(3), At::Below(1), At::Reserved])
-    };
-    match random.below(10) {
-        0..3 => Look::Get(at(random)),
-        3 => Look::Term(at(random)),
-        4..7 => Look::Read {
-            from: at(random),
-            count: random.below(12),
-            limit: match random.below(3) {
-                0 => PageLimit::None,
-                1 => PageLimit::Bytes(random.below(1000)),
-                _ => PageLimit::Entries(random.below(6)),
-            },
-        },
-        7 => Look::Iter,
-        8 => Look::Memory,
-        _ => Look::HardState,
+    match random.below(18) {
+        0..3 => Look::Get(place(random)),
+        3 => Look::Term(place(random)),
+        4 => Look::TermAtBoundary,
+        5..7 => Look::Read { from: place(random), count: random.below(12), limit: page_limit(random) },
+        7..9 => Look::ReadPresent { from: place(random), count: random.below(20), limit: page_limit(random) },
+        9 => Look::Iter,
+        10 => Look::Memory,
+        11 => Look::RangeOfTerm(random.below(5)),
+        12 => Look::Boundary,
+        13 => Look::HardState,
+        14 => Look::Commit,
+        15 => Look::Meta(key(random)),
+        _ => Look::Floor { at: place(random), more: random.below(2) },
+    }
+}
+
+fn page_limit(random: &mut Random) -> PageLimit {
+    match random.below(3) {
+        0 => PageLimit::None,
+        1 => PageLimit::Bytes(random.below(1000)),
+        _ => PageLimit::Entries(random.below(6)),
     }
 }

@@ -17,8 +17,9 @@ use crate::replay::Places;
 use crate::segment::Segment;
 use crate::state::{Group, Holding};
 
-/// One batch carries about so much data, in bytes, and at most so many things.
+/// One batch carries about so much data, in bytes, but only a part of a segment; and at most so many things.
 const CARRY_BYTES: u64 = 1 << 20;
+const SEGMENT_PART: u64 = 8;
 const CARRY_THINGS: usize = 1024;
 
 /// So often in a row the groups may have changed meanwhile, before somebody else is let go first.
@@ -61,7 +62,7 @@ impl Shared {
     }
 
     fn load(&self, segment: u64) -> Result<Load> {
-        load(&self.read(), segment)
+        load(&self.read(), segment, CARRY_BYTES.min(self.segment_bytes() / SEGMENT_PART))
     }
 
     /// Writes a batch of copies; false, and nothing written, if any of the groups has changed meanwhile.
@@ -104,12 +105,12 @@ impl Shared {
 }
 
 /// As much as one batch carries of what segments up to this one hold.
-fn load(readable: &Readable, segment: u64) -> Result<Load> {
+fn load(readable: &Readable, segment: u64, bytes_max: u64) -> Result<Load> {
     let mut load = Load { written: readable.written, ..Load::default() };
     let (mut things, mut bytes) = (0, 0);
     for (group, log) in readable.state.iter() {
         for holding in log.holdings(segment) {
-            if things == CARRY_THINGS || bytes >= CARRY_BYTES {
+            if things == CARRY_THINGS || bytes >= bytes_max {
                 return Ok(load);
             }
             things += 1;
@@ -118,7 +119,7 @@ fn load(readable: &Readable, segment: u64) -> Result<Load> {
             }
             match holding {
                 Holding::Entries { first, count } => {
-                    let stored = stored(readable, (group, log), first, count, CARRY_BYTES - bytes)?;
+                    let stored = stored(readable, (group, log), first, count, bytes_max - bytes)?;
                     bytes += stored.run.payload.bytes;
                     load.entries.push(stored);
                 }

@@ -20,7 +20,6 @@ mod sweep;
 
 use super::shared::{Core, Maintenance, Shared};
 use crate::error::{Error, Result};
-use crate::format::BLOCK_BYTES;
 use crate::format::snapshot::snapshot_name;
 use crate::planted::{Bug, Bugs};
 use crate::registry::lock;
@@ -175,7 +174,8 @@ impl Shared {
         let (now, counted) = (self.extent(), self.core().outlook.counted);
         let readable = self.read();
         let begun = readable.segments.range(..now.active).map(|(_, segment)| segment.header.capacity).sum::<u64>();
-        let slack = readable.segments.get(&now.active).map_or(0, |segment| SLACK_SEGMENTS * segment.header.capacity);
+        let capacity = readable.segments.get(&now.active).map_or(0, |segment| segment.header.capacity);
+        let slack = SLACK_SEGMENTS * capacity;
         // The entries alone take less than the blocks they lie in, and that is known at once.
         if begun <= 2 * readable.state.bytes() + slack {
             return false;
@@ -183,7 +183,7 @@ impl Shared {
         if counted.is_some_and(|counted| counted.active == now.active && !now.is_lighter_than(&counted)) {
             return false;
         }
-        let is_too_long = begun > 2 * live::blocks(&readable.state) * BLOCK_BYTES + slack;
+        let is_too_long = begun > 2 * live::bytes(&readable.state, capacity) + slack;
         drop(readable);
         self.core().outlook.counted = (!is_too_long).then_some(now);
         is_too_long
