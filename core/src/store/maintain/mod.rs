@@ -120,7 +120,7 @@ impl Shared {
                 return Ok(()); // The log is too busy just now.
             }
         }
-        self.is_kept(0);
+        self.is_kept(0); // Nothing is: the next look comes when the log has rolled.
         Ok(())
     }
 
@@ -153,16 +153,18 @@ impl Shared {
             removable
         };
         for (_, file) in removable {
-            let name = snapshot_name(file);
-            match self.directory.remove(&name) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    maintenance.swept = false; // The next sweep finds it, and the others.
-                    return Err(Error::io("remove", name, error));
-                }
-                _ => {}
-            }
+            let removed = self.remove_if_there(&snapshot_name(file));
+            maintenance.swept &= removed.is_ok(); // The next sweep finds it, and the others.
+            removed?;
         }
         Ok(())
+    }
+
+    fn remove_if_there(&self, name: &str) -> Result<()> {
+        match self.directory.remove(name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", name, error)),
+            _ => Ok(()),
+        }
     }
 
     fn oldest(&self) -> Option<Segment> {
@@ -193,7 +195,7 @@ impl Shared {
     fn release(&self, maintenance: &mut Maintenance, oldest: Segment) -> Result<()> {
         let number = oldest.header.number;
         if !self.options.bugs.has(Bug::ReleasedBeforeDurable) {
-            self.make_written_durable()?;
+            self.make_readable_durable()?;
         }
         if self.options.bugs.has(Bug::HeaderBeforeManifest) {
             oldest.clone().renew(self.random()?, 0).map_err(|renewal| renewal.into_error())?;
@@ -204,12 +206,13 @@ impl Shared {
         self.retire_file(maintenance, oldest)
     }
 
-    /// Makes all that is readable now durable: what was looked at, and decided upon.
-    fn make_written_durable(&self) -> Result<()> {
+    /// Makes all that is readable now durable: what was looked at, and decided upon. A batch can be read a moment before
+    /// the log counts it as written.
+    fn make_readable_durable(&self) -> Result<()> {
+        let readable = self.read().written;
         let mut core = self.core();
-        let written = core.commit.written_through();
-        core.commit.want(written);
-        self.drive(core, |core| core.commit.durable() >= written).map(drop)
+        core.commit.want(readable);
+        self.drive(core, |core| core.commit.durable() >= readable).map(drop)
     }
 
     /// Both slots, so that a damaged one never leads to a segment that is gone. A second attempt writes both again.

@@ -22,7 +22,7 @@ impl Shared {
         let (snapshots, others): (Vec<&String>, Vec<&String>) =
             names.iter().partition(|name| snapshot_number(name).is_some());
         for name in others.into_iter().filter(|name| is_leftover(name, maintenance)) {
-            self.directory.remove(name).map_err(|error| Error::io("remove", name, error))?;
+            self.remove_if_there(name)?;
         }
         self.sweep_snapshots(&snapshots)?;
         maintenance.swept = true;
@@ -40,7 +40,7 @@ impl Shared {
             names.iter().filter(|name| snapshot_number(name).is_some_and(|number| !is_needed(number))).collect()
         };
         for name in unnamed {
-            self.directory.remove(name).map_err(|error| Error::io("remove", name.as_str(), error))?;
+            self.remove_if_there(name)?; // Its writer may have removed it just now.
         }
         Ok(())
     }
