@@ -135,8 +135,8 @@ pub(crate) struct Draft<P> {
     groups: HashMap<u64, Drafted<P>>,
     /// Does the batch change anything?
     pub(crate) changes: bool,
-    /// The places of purges that would change nothing, ascending. They must not be written: a boundary that is there already
-    /// stands on disk only as a newer copy of itself, and the caller's may have another blob.
+    /// The places of purges that would change nothing, ascending. They must not be written: a boundary that is there
+    /// already stands on disk only as a newer copy of itself, and the caller's may have another blob.
     pub(crate) idle_purges: Vec<usize>,
 }
 
