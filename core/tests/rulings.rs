@@ -1,7 +1,7 @@
 //! Where two readings of an operation were possible one of them holds: each ruling is a test that bears its words.
 //!
-//! What a ruling says of a store is looked at three times and more: as it was written, after a sync, after a power cut that
-//! keeps nothing but what was durable, and after a close; see [`holds`].
+//! What a ruling says of a store is looked at as it was written, after a sync, after a power cut that keeps nothing but
+//! what was durable, and after a close; see [`holds`].
 
 #[path = "support/model.rs"]
 mod model;
@@ -1005,7 +1005,8 @@ fn groups_are_limited_and_groups_that_are_only_noted_count() {
     );
 }
 
-/// Of segments with room for it: the one that is kept back has the usual size, and one of 28 KiB or less would have to grow.
+/// Of segments with room for it: the one that is kept back has the usual size, and one of 28 KiB or less would have to
+/// grow.
 #[test]
 fn a_full_store_can_be_purged_and_told_its_hard_state() {
     let disk = SimulatedDisk::new(1);
@@ -1025,8 +1026,8 @@ fn a_full_store_can_be_purged_and_told_its_hard_state() {
 
 const STATE: HardState = HardState { term: 4, vote: Some(2), commit: Some(9) };
 
-/// Looks at a store as it is built, after a sync, after a power cut, after a clean end of what the cut left, and after a
-/// close. Looking may try what is refused or does nothing.
+/// Looks at a store as it is built, after a sync, after a power cut, after a clean end of what the cut left, and after
+/// a close. Looking may try what is refused or does nothing.
 fn holds(build: impl Fn(&Store), look: impl Fn(&Store)) {
     holds_with(options, build, look);
 }
