@@ -144,12 +144,27 @@ fn a_closed_store_says_so() {
     store.close().unwrap();
     let operations = disk.operations();
     let state = HardState::default();
-    let results: [(&str, Option<Code>); 22] = [
+    let results: [(&str, Option<Code>); 37] = [
         ("append", code(log.append(&[entry(8, 1)]))),
         ("append_with", code(log.append_with(&[entry(8, 1)], Durability::Buffered))),
         ("append nothing", code(log.append::<Vec<u8>>(&[]))),
         ("replace_from", code(log.replace_from(6, &[entry(6, 1)]))),
         ("truncate_from", code(log.truncate_from(6))),
+        ("put", code(log.put(&[entry(8, 1)]))),
+        ("remove", code(log.remove(5..6))),
+        ("remove nothing", code(log.remove(5..5))),
+        ("purge", code(log.purge(5, 1, b""))),
+        ("reset", code(log.reset(None))),
+        ("drop_group", code(log.drop_group())),
+        ("set_meta", code(log.set_meta("key", b""))),
+        ("delete_meta", code(log.delete_meta("key"))),
+        ("note_commit", code(log.note_commit(5))),
+        ("read_present", code(log.read_present(5..6, Limit::none()))),
+        ("boundary", code(log.boundary())),
+        ("range_of_term", code(log.range_of_term(1))),
+        ("commit", code(log.commit())),
+        ("meta", code(log.meta("key"))),
+        ("on_durable", code(clone.on_durable(Position(0), |_| panic!("it was called")))),
         ("set_hard_state", code(log.set_hard_state(state))),
         ("get", code(log.get(5))),
         ("read", code(log.read(5..6, Limit::none()))),
@@ -188,6 +203,10 @@ fn options_out_of_range_are_refused_before_anything_is_made() {
         ("entry_bytes_max", (1 << 30) + 1, Options::new().entry_bytes_max((1 << 30) + 1)),
         ("batch_bytes_max", 0, Options::new().batch_bytes_max(0)),
         ("batch_bytes_max", u64::MAX, Options::new().batch_bytes_max(u64::MAX)),
+        ("blob_bytes_max", 0, Options::new().blob_bytes_max(0)),
+        ("blob_bytes_max", (16 << 20) + 1, Options::new().blob_bytes_max((16 << 20) + 1)),
+        ("meta_bytes_max", 0, Options::new().meta_bytes_max(0)),
+        ("meta_bytes_max", (256 << 20) + 1, Options::new().meta_bytes_max((256 << 20) + 1)),
         ("groups_max", 0, Options::new().groups_max(0)),
         ("groups_max", too_many, Options::new().groups_max(usize::try_from(too_many).unwrap())),
     ] {
@@ -207,6 +226,8 @@ fn a_second_opening_with_other_options_is_refused_by_name() {
         ("segment_bytes", "65536", "131072", options(&disk).segment_bytes(128 << 10)),
         ("entry_bytes_max", "1000", "999", options(&disk).entry_bytes_max(999)),
         ("batch_bytes_max", "2500", "2501", options(&disk).batch_bytes_max(2_501)),
+        ("blob_bytes_max", "65536", "9", options(&disk).blob_bytes_max(9)),
+        ("meta_bytes_max", "1048576", "8", options(&disk).meta_bytes_max(8)),
         ("groups_max", "3", "4", options(&disk).groups_max(4)),
     ] {
         let before = disk.operations();

@@ -161,8 +161,8 @@ fn the_end_of_a_poisoned_store_leaves_its_successor_alone() {
     }
 }
 
-/// Regression: a power cut while a prepared segment grew left its larger header and its smaller size. It was used as it was,
-/// so on a full disk a write of the log failed and poisoned the store.
+/// Regression: a power cut while a prepared segment grew left its larger header and its smaller size. It was used as it
+/// was, so on a full disk a write of the log failed and poisoned the store.
 #[test]
 fn a_segment_that_a_crash_left_too_short_is_grown_before_it_is_written() {
     const BYTES: usize = 64 << 10;
@@ -452,7 +452,7 @@ impl Session {
     fn written(&mut self, after: Option<Model>, durability: Durability, result: duramen::Result<Position>) -> Outcome {
         let before = &self.states[&self.accepted];
         let after = after.unwrap_or_else(|| before.clone());
-        // What changes nothing is not written: after a poisoned store lost its tail a truncation may find nothing to drop.
+        // What changes nothing is not written: where a poisoned store lost its tail a truncation finds nothing to drop.
         let next = self.accepted + u64::from(after != *before);
         match result {
             Ok(position) => {

@@ -42,6 +42,9 @@ use std::sync::Arc;
 /// A disk write gathers batches up to this size, in bytes; a larger batch is written alone.
 const WRITE_BYTES_MAX: u64 = 4 << 20;
 
+/// The segment that is kept back must hold a batch like this one: a purge and a few operations more.
+const KEPT_BACK: Need = Need { records: 4, bytes: BLOCK_BYTES, leaves_one: false };
+
 /// A caller's batch, encoded as far as it can be before its place is known.
 #[derive(Debug, Default)]
 pub(crate) struct Sealed {
@@ -329,10 +332,13 @@ impl Commit {
                 Some(header) if header.capacity >= capacity => (segment, next) = (header.number, next + 1),
                 _ => return Reservation::NeedsSegment { at: next, capacity },
             }
+            room.take_granted(need);
         }
-        match need.leaves_one && next == self.prepared.len() {
-            true => Reservation::NeedsSegment { at: next, capacity: 0 },
-            false => Reservation::Granted(Grant(segment)),
+        let kept_back = room.capacity_for(&KEPT_BACK);
+        match self.prepared.get(next) {
+            Some(header) if header.capacity >= kept_back => Reservation::Granted(Grant(segment)),
+            _ if need.leaves_one => Reservation::NeedsSegment { at: next, capacity: kept_back },
+            _ => Reservation::Granted(Grant(segment)),
         }
     }
 

@@ -53,8 +53,8 @@ impl Shared {
         Ok(Position(sequence))
     }
 
-    /// A write's word covers everything before it, also when it adds nothing: what makes it change nothing may be a batch
-    /// of another thread that is not written yet.
+    /// A write's word covers everything before it, also when it adds nothing: what makes it change nothing may be a
+    /// batch of another thread that is not written yet.
     fn write_nothing(&self, durable: bool) -> Result<Position> {
         if durable {
             return self.sync();

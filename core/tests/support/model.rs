@@ -217,8 +217,8 @@ impl Group {
         }
     }
 
-    /// The page that a read must give, and where to go on: short only by the limits, never shorter than one entry. Holes
-    /// are errors, unless they are left out.
+    /// The page that a read must give, and where to go on: short only by the limits, never shorter than one entry.
+    /// Holes are errors, unless they are left out.
     pub(crate) fn read(
         &self,
         group: u64,
@@ -444,8 +444,8 @@ impl Model {
         all
     }
 
-    /// What a store that was opened again shows of this: what was noted may be there or not, each for itself. None if it
-    /// shows anything else.
+    /// What a store that was opened again shows of this: what was noted may be there or not, each for itself. None if
+    /// it shows anything else.
     pub(crate) fn as_seen_in(&self, found: &Model) -> Option<Model> {
         let mut expected = self.clone();
         for (group, noted) in &self.noted {
@@ -577,8 +577,8 @@ fn add_to(log: LogBatch, change: &Change) -> LogBatch {
 
 // ----------------------------------------------------------------------------------------------------- from a store
 
-/// Everything that a store holds, every entry read from the disk, and every other way to ask compared with that. What was
-/// noted shows as the commit index of a group that is there.
+/// Everything that a store holds, every entry read from the disk, and every other way to ask compared with that. What
+/// was noted shows as the commit index of a group that is there.
 pub(crate) fn dump(store: &Store) -> duramen::Result<Model> {
     let mut model = Model::default();
     for group in store.groups()? {

@@ -3,9 +3,9 @@
 //! What is known at any time: the model's state after every batch from `floor`, up to which everything must survive a
 //! power cut, to `accepted`. An opening must find exactly one of these states.
 //!
-//! A batch that nobody asked for may come between those of the script at any moment: the notes that a sync carries, what
-//! ends an opening, maintenance. It changes nothing that can be seen, except that it may carry notes. So positions are
-//! looked at before and after each call, and what came between has the state of the batch before it.
+//! A batch that nobody asked for may come between those of the script at any moment: the notes that a sync carries,
+//! what ends an opening, maintenance. It changes nothing that can be seen, except that it may carry notes. So positions
+//! are looked at before and after each call, and what came between has the state of the batch before it.
 
 use crate::model::{self, Change, Group, Limits, Model, Refusal, SmallLimits};
 use crate::random::data_of;
@@ -552,8 +552,8 @@ impl Run<'_> {
         self.settle(found)
     }
 
-    /// Opens the store and compares it with the model after as many batches as it says it found. Returns their number, and
-    /// the model as it is there.
+    /// Opens the store and compares it with the model after as many batches as it says it found. Returns their number,
+    /// and the model as it is there.
     fn open_and_check(&mut self, lowest: u64) -> Checked<(u64, Model)> {
         let store = open(&self.options, &self.disk)?;
         let report = store.recovery_report();
@@ -655,8 +655,8 @@ impl Run<'_> {
         }
     }
 
-    /// Goes through the log. A page fails as a whole, so before the error of a hole there may come fewer entries than there
-    /// are.
+    /// Goes through the log. A page fails as a whole, so before the error of a hole there may come fewer entries than
+    /// there are.
     fn iter(&mut self, group: u64, expected: &Group) -> Checked {
         let bounds = expected.bounds().unwrap_or(0..0);
         let mut got: Vec<duramen::Result<Entry>> = self.store().log(group).iter(bounds.clone()).collect();
