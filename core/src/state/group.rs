@@ -79,9 +79,14 @@ impl<P: Payload> Group<P> {
 
     /// The index that an append must begin at; none where any is accepted.
     pub(crate) fn next(&self) -> Option<u64> {
+        self.next_of_what_is_there().or_else(|| self.extras().told_next.map(|kept| kept.value))
+    }
+
+    /// The same without the number that a reset told: a log may have been put below it, by entries that were carried behind
+    /// what is being replayed.
+    pub(super) fn next_of_what_is_there(&self) -> Option<u64> {
         let behind_boundary = || self.boundary().map(|boundary| boundary.index + 1);
-        let told = || self.extras().told_next.map(|kept| kept.value);
-        self.runs.last().map(|(last, _)| last + 1).or_else(behind_boundary).or_else(told)
+        self.runs.last().map(|(last, _)| last + 1).or_else(behind_boundary)
     }
 
     /// From the lowest present index to the next one; empty where there is no entry.

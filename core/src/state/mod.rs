@@ -60,7 +60,8 @@ impl<P: Payload> State<P> {
     /// batch, because the segment that held it was released.
     pub(crate) fn apply(&mut self, group: u64, operation: Operation<P>, home: u64) -> Result<()> {
         let log = self.groups.entry(group).or_default();
-        if let (Operation::Entries { how: How::Append, first, .. }, Some(next)) = (&operation, log.next())
+        if let (Operation::Entries { how: How::Append, first, .. }, Some(next)) =
+            (&operation, log.next_of_what_is_there())
             && *first < next
         {
             return Err(Error::NotContiguous { group, expected: next, got: *first });

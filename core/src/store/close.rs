@@ -5,8 +5,8 @@
 use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::registry::lock;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 impl Opening {
     /// See [`crate::Store::close`].
@@ -36,13 +36,15 @@ impl Drop for Opening {
         if self.check_process().is_err() {
             return self.leak();
         }
-        let _slot = lock(&self.slot);
-        if self.closed.swap(true, Ordering::AcqRel) || !self.shared.leave() {
-            return;
+        let mut slot = lock(&self.slot);
+        if !self.closed.swap(true, Ordering::AcqRel) && self.shared.leave() {
+            // Best effort: without the mark the next opening looks more closely, and finds the same.
+            let _ = self.shared.mark_clean();
+            self.shared.retire();
         }
-        // Best effort: without the mark the next opening looks more closely, and finds the same.
-        let _ = self.shared.mark_clean();
-        self.shared.retire();
+        if Arc::strong_count(&self.shared) == 1 && std::ptr::eq(slot.as_ptr(), Arc::as_ptr(&self.shared)) {
+            *slot = Weak::new(); // It would keep the memory of what is gone.
+        }
     }
 }
 

@@ -156,7 +156,7 @@ impl Load {
         let mut batch = self.small;
         for stored in &self.entries {
             let mut entries = Vec::new();
-            for (index, spot) in (stored.first..).zip(&stored.run.payload.spots) {
+            for (spot, index) in stored.run.payload.spots.iter().zip(stored.first..=u64::MAX) {
                 let mut bytes = Vec::new();
                 stored.segment.read_span(u64::from(spot.offset), spot.bytes as usize, &mut bytes)?;
                 let found = stored.segment.verify(&bytes, *spot, (stored.group, index, stored.run.term))?;
