@@ -36,8 +36,8 @@
 //!
 //! # Snapshots
 //!
-//! Set a snapshot threshold, and the log stays small: [`RaftLog::apply_snapshot`] drops the entries that the snapshot covers,
-//! and their space comes back when the node syncs.
+//! Set a snapshot threshold, and the log stays small: [`RaftLog::apply_snapshot`] drops the entries that the snapshot
+//! covers, and their space comes back when the node syncs.
 //!
 //! ```
 //! # let directory = tempfile::tempdir().unwrap();
@@ -54,8 +54,8 @@
 //! # Ok::<(), duramen_raft_io::Error>(())
 //! ```
 //!
-//! On the disk the configuration of such a snapshot, in duramen's words, is the members' numbers in raft-io's order, eight
-//! bytes each, little-endian; at most `blob_bytes_max` bytes ([`duramen::Options`]), 8192 numbers by default.
+//! On the disk the configuration of such a snapshot, in duramen's words, is the members' numbers in raft-io's order,
+//! eight bytes each, little-endian; at most `blob_bytes_max` bytes ([`duramen::Options`]), 8192 numbers by default.
 #![forbid(unsafe_code)]
 
 mod wal_log;

@@ -3,8 +3,8 @@
 //! raft-io writes, then calls `sync`, then sends. So writes are buffered here (the death of the process does not lose
 //! them) and `sync` is the one flush.
 //!
-//! raft-io's snapshot is at once the state and the place where the log begins. So it is installed, never saved and purged:
-//! one batch names its file and drops the prefix, and no crash can come between the two.
+//! raft-io's snapshot is at once the state and the place where the log begins. So it is installed, never saved and
+//! purged: one batch names its file and drops the prefix, and no crash can come between the two.
 #![forbid(unsafe_code)]
 
 use duramen::{Durability, Entry, EntryId, Limit, Log, Options, UnnamedSnapshot};
@@ -31,9 +31,9 @@ const APPLYING: &str = "applying a snapshot";
 ///   log without a gap is refused, and nothing of it is written.
 /// - After a failed write or flush no call that writes succeeds any more, until the log is opened again. raft-io takes
 ///   any such error as the end of the node, and so should its caller.
-/// - `apply_snapshot` writes the data to a file of its own, of any size, and flushes it; then one batch names it and drops
-///   the entries that it covers. After a crash there is the new snapshot, or the one before with all its entries. The space
-///   of what is dropped comes back behind the `sync` that follows.
+/// - `apply_snapshot` writes the data to a file of its own, of any size, and flushes it; then one batch names it and
+///   drops the entries that it covers. After a crash there is the new snapshot, or the one before with all its entries.
+///   The space of what is dropped comes back behind the `sync` that follows.
 /// - Terms, the last index and the hard state are answered from memory, entries and snapshots from the disk.
 ///
 /// A path can be opened any number of times in one process: all openings share one log. Another process is refused while

@@ -1,4 +1,4 @@
-//! The eighth weakness of raft-io's own `WalLog`: the whole log lies in memory, and a snapshot is copied again and again.
+//! The eighth weakness of raft-io's own `WalLog`: the whole log lies in memory, and a snapshot is copied over and over.
 
 #[path = "../../../../core/tests/support/counting_allocator.rs"]
 mod counting_allocator;

@@ -1,5 +1,5 @@
-//! What raft-io's own `WalLog`, over one file that only grows, gets wrong: nine weaknesses, and for each of them tests that
-//! it fails. What a log keeps in memory is in `memory.rs`.
+//! What raft-io's own `WalLog`, over one file that only grows, gets wrong: nine weaknesses, and for each of them tests
+//! that it fails. The eighth, what a log keeps in memory, is in `memory.rs`.
 
 use duramen::Options;
 use duramen::io::{Calls, CrashPoints, Failure, Fault, OperationKind, SimulatedDisk};

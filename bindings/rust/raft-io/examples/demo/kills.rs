@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: u32 = 10;
 /// Proposals that wait for their acknowledgement at one time.
 const WINDOW: usize = 16;
-/// From a round's first acknowledgement to the kill of a follower, in milliseconds: at least, and how much longer at most.
+/// From a round's first acknowledgement to the kill of a follower, in milliseconds: at least, and how much longer.
 const WITH_ALL_MS: (u64, u64) = (50, 250);
 /// From the leader's next snapshot to the kill of all, likewise.
 const WITHOUT_ONE_MS: (u64, u64) = (100, 350);

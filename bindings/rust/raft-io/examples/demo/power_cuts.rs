@@ -2,8 +2,8 @@
 //!
 //! 1. Every node but those that are cut off hears its clock and its messages, in any order, a few of them lost; the leader
 //!    is given proposals.
-//! 2. Now and then, and more often where a snapshot is taken or installed, a node is doomed to lose power before one of its
-//!    next operations on the disk, and sometimes all nodes do at once.
+//! 2. Now and then, and more often where a snapshot is taken or installed, a node is doomed to lose power before one of
+//!    its next operations on the disk, and sometimes all nodes do at once.
 //!    What the node would have said in the step that it died in is never sent.
 //! 3. The disk comes back in one of the states that it can be in, and the node opens its log again.
 //!

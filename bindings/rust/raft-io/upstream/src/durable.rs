@@ -15,8 +15,8 @@ const SEGMENT_BYTES: u64 = 16 << 10;
 pub struct RaftNode<L: RaftLog = WalLog>(duramen_raft_io::RaftNode<L>);
 
 impl RaftNode {
-    /// A node over an empty log, on a simulated disk: a flush of a real one would take most of the time, and these tests never
-    /// open a log again.
+    /// A node over an empty log, on a simulated disk: a flush of a real one would take most of the time, and these tests
+    /// never open a log again.
     pub fn new(config: RaftConfig) -> RaftNode {
         let options = Options::new().disk(Arc::new(SimulatedDisk::new(1))).segment_bytes(SEGMENT_BYTES);
         RaftNode::with_log(config, WalLog::open_with(&options, "/log").expect("an empty disk takes a log"))

@@ -1,8 +1,8 @@
 //! raft-io's own tests, unchanged, from the registry's copy, over `duramen_raft_io::WalLog`.
 //!
 //! They are a crate of their own because finding that copy takes a build script, which no user of the adapter should run.
-//! To its tests this crate is raft-io: all of `duramen_raft_io`, with a [`RaftNode`] whose log is a durable one unless it is
-//! given another.
+//! To its tests this crate is raft-io: all of `duramen_raft_io`, with a `RaftNode` whose log is a durable one unless it
+//! is given another.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
