@@ -26,7 +26,7 @@ help: ## this list
 setup: ## install from Debian what is missing; find Rust and Go
 	@tests/timed $@ 'tests/setup'
 
-demo: ## a three-node Raft cluster, killed again and again, keeps what it acknowledged (FILE=your.txt; needs Rust only)
+demo: ## a three-node Raft cluster, killed while it takes snapshots, loses nothing (FILE=your.txt; needs Rust only)
 	@tests/timed $@ 'tests/setup demo' \
 	    'cargo run --release --quiet --locked --example demo -p duramen-raft-io -- $(if $(FILE),--file "$(FILE)")'
 

@@ -34,10 +34,28 @@
 //! # Ok::<(), duramen_raft_io::Error>(())
 //! ```
 //!
-//! # What is not there yet
+//! # Snapshots
 //!
-//! Snapshots: [`RaftLog::apply_snapshot`] answers with an error, so leave raft-io's snapshot threshold at its default,
-//! which asks for none.
+//! Set a snapshot threshold, and the log stays small: [`RaftLog::apply_snapshot`] drops the entries that the snapshot
+//! covers, and their space comes back when the node syncs.
+//!
+//! ```
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let dir = directory.path();
+//! use duramen_raft_io::{LogEntry, RaftLog, Snapshot, WalLog};
+//!
+//! let mut log = WalLog::open(dir.join("node-1.wal"))?;
+//! log.append(&[LogEntry::new(1, 1, b"set x = 1".to_vec()), LogEntry::new(1, 2, b"set y = 2".to_vec())])?;
+//! log.apply_snapshot(&Snapshot::with_config(1, 1, vec![1, 2, 3], b"x = 1".to_vec()))?;
+//! log.sync()?; // durable from here
+//!
+//! assert_eq!((log.snapshot_index(), log.last_index()), (1, 2));
+//! assert_eq!(log.entry(1), None);
+//! # Ok::<(), duramen_raft_io::Error>(())
+//! ```
+//!
+//! On the disk the configuration of such a snapshot, in duramen's words, is the members' numbers in raft-io's order,
+//! eight bytes each, little-endian; at most `blob_bytes_max` bytes ([`duramen::Options`]), 8192 numbers by default.
 #![forbid(unsafe_code)]
 
 mod wal_log;

@@ -2,17 +2,24 @@
 //!
 //! raft-io writes, then calls `sync`, then sends. So writes are buffered here (the death of the process does not lose
 //! them) and `sync` is the one flush.
+//!
+//! raft-io's snapshot is at once the state and the place where the log begins. So it is installed, never saved and
+//! purged: one batch names its file and drops the prefix, and no crash can come between the two.
 #![forbid(unsafe_code)]
 
-use duramen::{Durability, Entry, Limit, Log, Options};
-use raft_io::{EntryKind, Error, HardState, Index, LogEntry, RaftLog, Result, Snapshot, Term};
+use duramen::{Durability, Entry, EntryId, Limit, Log, Options, UnnamedSnapshot};
+use raft_io::{EntryKind, Error, HardState, Index, LogEntry, NodeId, RaftLog, Result, Snapshot, Term};
 use std::fmt;
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// The group of the store that holds the log.
 const GROUP: u64 = 0;
-/// raft-io counts entries from 1; 0 is its place before the first one.
-const FIRST_INDEX: Index = 1;
+/// raft-io counts entries from 1; 0, with term 0, is its place before the first one.
+const BEFORE_ALL: EntryId = EntryId { index: 0, term: 0 };
+/// A snapshot is checked in pieces of so many bytes.
+const PIECE_BYTES: usize = 256 << 10;
+const APPLYING: &str = "applying a snapshot";
 
 /// A [`RaftLog`] that survives kills and power cuts, over [duramen].
 ///
@@ -24,7 +31,10 @@ const FIRST_INDEX: Index = 1;
 ///   log without a gap is refused, and nothing of it is written.
 /// - After a failed write or flush no call that writes succeeds any more, until the log is opened again. raft-io takes
 ///   any such error as the end of the node, and so should its caller.
-/// - Terms, the last index and the hard state are answered from memory, entries from the disk.
+/// - `apply_snapshot` writes the data to a file of its own, of any size, and flushes it; then one batch names it and
+///   drops the entries that it covers. After a crash there is the new snapshot, or the one before with all its entries.
+///   The space of what is dropped comes back behind the `sync` that follows.
+/// - Terms, the last index and the hard state are answered from memory, entries and snapshots from the disk.
 ///
 /// A path can be opened any number of times in one process: all openings share one log. Another process is refused while
 /// one has it open.
@@ -59,15 +69,10 @@ impl WalLog {
     pub fn open_with(options: &Options, path: impl AsRef<Path>) -> Result<WalLog> {
         let doing = "opening the log";
         let log = options.open(path).map_err(failed(doing))?.log(GROUP);
-        let bounds = log.bounds().map_err(failed(doing))?.unwrap_or(FIRST_INDEX..FIRST_INDEX);
-        let count = log.count().map_err(failed(doing))?;
-        if bounds.start != FIRST_INDEX || count != bounds.end - bounds.start {
-            let found = format!("{count} entries in {}..{}", bounds.start, bounds.end);
-            return Err(Error::storage(
-                doing,
-                format!("it has {found}; raft-io's begin at {FIRST_INDEX}, without a gap"),
-            ));
+        if let Some(strange) = strange_to_raft_io(&log).map_err(failed(doing))? {
+            return Err(Error::storage(doing, strange));
         }
+        check_snapshot(&log).map_err(failed(doing))?;
         Ok(WalLog { log })
     }
 
@@ -76,50 +81,66 @@ impl WalLog {
     pub fn log(&self) -> &Log {
         &self.log
     }
+
+    /// What the current snapshot covers. The log begins behind it.
+    fn base(&self) -> EntryId {
+        readable("the snapshot's index", self.log.snapshot_id()).unwrap_or(BEFORE_ALL)
+    }
+
+    fn holds(&self, index: Index) -> bool {
+        self.base().index < index && index <= self.last_index()
+    }
+
+    /// Writes a snapshot to a file of its own. Nothing names it yet.
+    fn stage(&self, snapshot: &Snapshot) -> Result<UnnamedSnapshot> {
+        let Snapshot { index, term, config, data } = snapshot;
+        let mut writer = self.log.snapshot_writer().map_err(failed(APPLYING))?;
+        writer.write_all(data).map_err(failed(APPLYING))?;
+        writer.finish(*index, *term, &config_to_bytes(config)).map_err(failed(APPLYING))
+    }
 }
 
 impl RaftLog for WalLog {
     fn last_index(&self) -> Index {
-        let last = readable("the last index", self.log.last());
-        last.map_or(0, |last| last.index)
+        let bounds = readable("the last index", self.log.bounds());
+        bounds.map_or(BEFORE_ALL.index, |bounds| bounds.end - 1)
     }
 
     fn last_term(&self) -> Term {
         let last = readable("the last term", self.log.last());
-        last.map_or(0, |last| last.term)
+        last.unwrap_or_else(|| self.base()).term
     }
 
     fn term_at(&self, index: Index) -> Option<Term> {
-        match index {
-            0 => Some(0),
-            _ if index > self.last_index() => None,
-            _ => Some(readable(format_args!("the term at {index}"), self.log.term(index))),
+        let base = self.base();
+        if index == base.index {
+            return Some(base.term);
         }
+        self.holds(index).then(|| readable(format_args!("the term at {index}"), self.log.term(index)))
     }
 
     fn entry(&self, index: Index) -> Option<LogEntry> {
-        if index == 0 || index > self.last_index() {
-            return None;
-        }
-        Some(from_stored(readable(format_args!("entry {index}"), self.log.get(index))))
+        self.holds(index).then(|| from_stored(readable(format_args!("entry {index}"), self.log.get(index))))
     }
 
     fn entries(&self, from: Index, to: Index) -> Vec<LogEntry> {
-        let to = to.min(self.last_index());
-        if from == 0 || from > to {
+        let (first, last) = (from.max(self.base().index + 1), to.min(self.last_index()));
+        if from == 0 || first > last {
             return Vec::new();
         }
-        let page = readable(format_args!("entries {from} to {to}"), self.log.read(from..to + 1, Limit::none()));
+        let page = readable(format_args!("entries {first} to {last}"), self.log.read(first..last + 1, Limit::none()));
         page.iter().map(|entry| from_stored(entry.to_owned())).collect()
     }
 
     fn append(&mut self, entries: &[LogEntry]) -> Result<()> {
         let doing = "appending entries";
-        for (expected, entry) in (self.last_index() + 1..).zip(entries) {
-            if entry.index != expected {
-                let got = entry.index;
+        let mut expected = self.last_index() + 1;
+        for LogEntry { index: got, .. } in entries {
+            if *got != expected {
                 return Err(Error::storage(doing, format!("not contiguous: expected index {expected}, got {got}")));
             }
+            // duramen refuses the highest number there is, which nothing can follow.
+            expected = expected.saturating_add(1);
         }
         if entries.is_empty() {
             return Ok(());
@@ -130,8 +151,9 @@ impl RaftLog for WalLog {
 
     fn truncate(&mut self, from: Index) -> Result<()> {
         let doing = "truncating the log";
-        if from == 0 {
-            return Err(Error::storage(doing, "index 0 lies before the first entry and cannot be removed"));
+        let base = self.base().index;
+        if from <= base {
+            return Err(Error::storage(doing, format!("index {from} cannot be removed, the log begins behind {base}")));
         }
         self.log.truncate_from_with(from, Durability::Buffered).map(drop).map_err(failed(doing))
     }
@@ -151,20 +173,86 @@ impl RaftLog for WalLog {
         self.log.sync().map(drop).map_err(failed("flushing the log"))
     }
 
+    fn snapshot_index(&self) -> Index {
+        self.base().index
+    }
+
+    fn snapshot(&self) -> Option<Snapshot> {
+        let stored = readable("the snapshot", self.log.snapshot())?;
+        let (index, term, config) = (stored.index(), stored.term(), config_from_bytes(stored.config()));
+        let config = config.unwrap_or_else(|strange| panic!("the snapshot at {index} cannot be read: {strange}"));
+        let data = readable(format_args!("the snapshot at {index}"), data_of(stored));
+        Some(Snapshot::with_config(index, term, config, data))
+    }
+
     fn apply_snapshot(&mut self, snapshot: &Snapshot) -> Result<()> {
-        if snapshot.index <= self.snapshot_index() {
+        if snapshot.index <= self.base().index {
             return Ok(());
         }
-        Err(Error::storage("applying a snapshot", "snapshots are not supported yet; leave the snapshot threshold at 0"))
+        let staged = self.stage(snapshot)?;
+        self.log.install_snapshot_with(staged, Durability::Buffered).map(drop).map_err(failed(APPLYING))
     }
 }
 
-fn failed(doing: &'static str) -> impl Fn(duramen::Error) -> Error {
+/// Why no raft-io node can have written this log, if so.
+fn strange_to_raft_io(log: &Log) -> duramen::Result<Option<String>> {
+    let boundary = log.boundary()?.map(|boundary| EntryId { index: boundary.index, term: boundary.term });
+    let snapshot = log.snapshot_id()?;
+    if boundary != snapshot {
+        let [purged, snapshot] = [boundary, snapshot].map(describe_place);
+        return Ok(Some(format!(
+            "it is purged up to {purged}, and its snapshot is of {snapshot}; raft-io has one place"
+        )));
+    }
+    let first = snapshot.unwrap_or(BEFORE_ALL).index + 1;
+    let (bounds, count) = (log.bounds()?.unwrap_or(first..first), log.count()?);
+    let is_usual = bounds.start == first && count == bounds.end - first;
+    Ok((!is_usual).then(|| {
+        let found = format!("it has {count} entries in {}..{}", bounds.start, bounds.end);
+        format!("{found}; raft-io's begin at {first}, without a gap")
+    }))
+}
+
+fn describe_place(place: Option<EntryId>) -> String {
+    place.map_or("nothing".to_owned(), |EntryId { index, term }| format!("index {index} in term {term}"))
+}
+
+/// Finds damage while it can still be reported.
+fn check_snapshot(log: &Log) -> io::Result<()> {
+    let Some(mut stored) = log.snapshot().map_err(io::Error::other)? else { return Ok(()) };
+    config_from_bytes(stored.config()).map_err(io::Error::other)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    while stored.read(&mut piece)? > 0 {}
+    Ok(())
+}
+
+/// The data of a snapshot, put into memory once.
+fn data_of(mut stored: duramen::Snapshot) -> io::Result<Vec<u8>> {
+    let bytes = usize::try_from(stored.data_bytes()).map_err(io::Error::other)?;
+    let mut data = vec![0; bytes];
+    stored.read_exact(&mut data)?;
+    Ok(data)
+}
+
+/// The members' numbers, eight bytes each, little-endian, in raft-io's order.
+fn config_to_bytes(members: &[NodeId]) -> Vec<u8> {
+    members.iter().flat_map(|member| member.to_le_bytes()).collect()
+}
+
+fn config_from_bytes(bytes: &[u8]) -> std::result::Result<Vec<NodeId>, String> {
+    let (members, rest) = bytes.as_chunks();
+    match rest {
+        [] => Ok(members.iter().map(|member| NodeId::from_le_bytes(*member)).collect()),
+        _ => Err(format!("its members take {} bytes, each one takes 8", bytes.len())),
+    }
+}
+
+fn failed<E: fmt::Display>(doing: &'static str) -> impl Fn(E) -> Error {
     move |error| Error::storage(doing, error)
 }
 
 /// What was read; see [`WalLog`] about the panic.
-fn readable<T>(what: impl fmt::Display, read: duramen::Result<T>) -> T {
+fn readable<T, E: fmt::Display>(what: impl fmt::Display, read: std::result::Result<T, E>) -> T {
     read.unwrap_or_else(|error| panic!("{what} cannot be read: {error}"))
 }
 

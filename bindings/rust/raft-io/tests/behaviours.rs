@@ -20,20 +20,27 @@ enum Call {
     Truncate(u64),
     HardState(u64, Option<u64>),
     Sync,
-    /// Applies a snapshot of this index, which is at most 0 here: others are not supported yet.
-    Snapshot(u64),
+    /// Applies a snapshot of this (index, term).
+    Snapshot(u64, u64),
+    /// Applies a snapshot with these members.
+    SnapshotOf(u64, u64, &'static [u64]),
 }
-use Call::{HardState as State, Members, Snapshot as Snap, Sync, Truncate};
+use Call::{HardState as State, Members, Snapshot as Snap, SnapshotOf, Sync, Truncate};
 
 fn append<const N: usize>(entries: [(u64, u64); N]) -> Call {
     Call::Append(entries.to_vec())
 }
 
-/// A situation, what is done in it, what is answered (`+` done, `-` refused), and the log in the end: index@term of each
-/// entry, `m` behind a change of members, then term and vote.
+/// A situation, what is done in it, what is answered (`+` done, `-` refused), and the log in the end: index@term of the
+/// snapshot in brackets, index@term of each entry, `m` behind a change of members, then term and vote.
 type Row = (&'static str, Vec<Call>, &'static str, &'static str);
 
 fn situations() -> Vec<Row> {
+    let without_snapshots = situations_without_snapshots();
+    without_snapshots.into_iter().chain(situations_with_snapshots()).collect()
+}
+
+fn situations_without_snapshots() -> Vec<Row> {
     vec![
         ("nothing was ever done", vec![], "", "| 0 none"),
         (
@@ -123,7 +130,91 @@ fn situations() -> Vec<Row> {
         ),
         ("nothing is flushed", vec![Sync, Sync], "++", "| 0 none"),
         ("a flush lies between", vec![append([(1, 1)]), Sync, append([(2, 1)])], "+++", "1@1 2@1 | 0 none"),
-        ("a snapshot of nothing changes nothing", vec![append([(1, 1)]), Snap(0)], "++", "1@1 | 0 none"),
+    ]
+}
+
+fn situations_with_snapshots() -> Vec<Row> {
+    let three = || append([(1, 1), (2, 1), (3, 2)]);
+    vec![
+        ("a snapshot of nothing changes nothing", vec![append([(1, 1)]), Snap(0, 0)], "++", "1@1 | 0 none"),
+        ("a snapshot of nothing in some term changes nothing", vec![three(), Snap(0, 7)], "++", "1@1 2@1 3@2 | 0 none"),
+        ("a snapshot keeps the tail behind it", vec![three(), Snap(2, 1)], "++", "[2@1] 3@2 | 0 none"),
+        ("a snapshot of the first entry", vec![three(), Snap(1, 1)], "++", "[1@1] 2@1 3@2 | 0 none"),
+        ("a snapshot of all entries leaves none", vec![three(), Snap(3, 2)], "++", "[3@2] | 0 none"),
+        (
+            "a snapshot of a later term than the entry's clears the log",
+            vec![three(), Snap(2, 2)],
+            "++",
+            "[2@2] | 0 none",
+        ),
+        ("a snapshot of an earlier term clears the log", vec![three(), Snap(3, 1)], "++", "[3@1] | 0 none"),
+        ("a snapshot from far ahead clears the log", vec![three(), Snap(1000, 5)], "++", "[1000@5] | 0 none"),
+        ("an empty log takes a snapshot", vec![Snap(8, 2)], "+", "[8@2] | 0 none"),
+        ("a snapshot has term 0", vec![Snap(8, 0)], "+", "[8@0] | 0 none"),
+        (
+            "a snapshot lies as far away as raft-io can go on from",
+            vec![Snap(u64::MAX - 3, u64::MAX), append([(u64::MAX - 2, u64::MAX)])],
+            "++",
+            "[18446744073709551612@18446744073709551615] 18446744073709551613@18446744073709551615 | 0 none",
+        ),
+        ("entries follow a snapshot", vec![Snap(8, 2), append([(9, 2), (10, 3)])], "++", "[8@2] 9@2 10@3 | 0 none"),
+        ("entries follow a kept tail", vec![three(), Snap(2, 1), append([(4, 2)])], "+++", "[2@1] 3@2 4@2 | 0 none"),
+        ("an entry leaves a gap behind a snapshot", vec![Snap(8, 2), append([(10, 2)])], "+-", "[8@2] | 0 none"),
+        ("an entry overlaps a snapshot", vec![Snap(8, 2), append([(8, 2)])], "+-", "[8@2] | 0 none"),
+        ("a log begins anew under its snapshot", vec![three(), Snap(3, 2), append([(1, 3)])], "++-", "[3@2] | 0 none"),
+        ("a snapshot is followed by a newer one", vec![three(), Snap(1, 1), Snap(3, 2)], "+++", "[3@2] | 0 none"),
+        ("a newer one keeps the tail", vec![three(), Snap(1, 1), Snap(2, 1)], "+++", "[2@1] 3@2 | 0 none"),
+        ("a newer one of another term clears it", vec![three(), Snap(1, 1), Snap(2, 9)], "+++", "[2@9] | 0 none"),
+        ("an older snapshot changes nothing", vec![three(), Snap(2, 1), Snap(1, 1)], "+++", "[2@1] 3@2 | 0 none"),
+        (
+            "the same snapshot changes nothing",
+            vec![three(), Snap(2, 1), SnapshotOf(2, 1, &[7])],
+            "+++",
+            "[2@1] 3@2 | 0 none",
+        ),
+        (
+            "one of the same index and another term, too",
+            vec![three(), Snap(2, 1), Snap(2, 2)],
+            "+++",
+            "[2@1] 3@2 | 0 none",
+        ),
+        ("a snapshot knows members", vec![three(), SnapshotOf(2, 1, &[1, 2, 3])], "++", "[2@1] 3@2 | 0 none"),
+        (
+            "members are raft-io's affair",
+            vec![SnapshotOf(2, 1, &[u64::MAX, 0, 1 << 63, 0, u64::MAX])],
+            "+",
+            "[2@1] | 0 none",
+        ),
+        (
+            "a snapshot forgets the members of the one before",
+            vec![SnapshotOf(2, 1, &[1, 2, 3]), Snap(4, 1)],
+            "++",
+            "[4@1] | 0 none",
+        ),
+        (
+            "a change of members goes into a snapshot",
+            vec![Members(1, 1, &[1, 2]), Members(2, 1, &[1]), SnapshotOf(1, 1, &[1, 2])],
+            "+++",
+            "[1@1] 2@1m | 0 none",
+        ),
+        ("a tail is cut down to the snapshot", vec![three(), Snap(1, 1), Truncate(2)], "+++", "[1@1] | 0 none"),
+        (
+            "it is cut down and written again",
+            vec![three(), Snap(1, 1), Truncate(2), append([(2, 4)])],
+            "++++",
+            "[1@1] 2@4 | 0 none",
+        ),
+        ("a log is cut at its snapshot", vec![three(), Snap(2, 1), Truncate(2)], "++-", "[2@1] 3@2 | 0 none"),
+        ("a log is cut below its snapshot", vec![three(), Snap(2, 1), Truncate(1)], "++-", "[2@1] 3@2 | 0 none"),
+        ("a log with a snapshot is cut at 0", vec![three(), Snap(2, 1), Truncate(0)], "++-", "[2@1] 3@2 | 0 none"),
+        ("what lies behind a snapshot without a tail is cut", vec![Snap(8, 2), Truncate(9)], "++", "[8@2] | 0 none"),
+        ("a snapshot leaves the vote alone", vec![State(3, Some(2)), three(), Snap(9, 3), Sync], "++++", "[9@3] | 3 2"),
+        (
+            "a vote follows a snapshot",
+            vec![three(), Sync, Snap(2, 1), State(4, None), Sync],
+            "+++++",
+            "[2@1] 3@2 | 4 none",
+        ),
     ]
 }
 
@@ -155,11 +246,13 @@ fn any_call() -> impl Strategy<Value = Call> {
             .prop_map(|(place, terms)| Call::Append(terms.into_iter().map(|term| (place, term)).collect())),
         2 => (0_u64..12).prop_map(Truncate),
         2 => (0_u64..9, prop::option::of(0_u64..3)).prop_map(|(term, vote)| State(term, vote)),
+        2 => (0_u64..5, 0_u64..6).prop_map(|(place, term)| Snap(place, term)),
         1 => Just(Sync),
     ]
 }
 
-/// Gives the batches indexes that follow the log, but for one in four, and says what `MemoryLog` makes of it all.
+/// Gives the batches indexes that follow the log, but for one in four, and the snapshots some near its end, half of them
+/// with the right term; and says what `MemoryLog` makes of it all.
 fn made_to_follow(calls: Vec<Call>) -> (Vec<Call>, String, Look) {
     let mut reference = MemoryLog::new();
     let mut made = Vec::new();
@@ -171,6 +264,10 @@ fn made_to_follow(calls: Vec<Call>) -> (Vec<Call>, String, Look) {
                 Call::Append(
                     (next..).zip(places).map(|(next, (place, term))| (next + u64::from(place == 3), term)).collect(),
                 )
+            }
+            Snap(place, term) => {
+                let index = (reference.last_index() + 2).saturating_sub(place);
+                Snap(index, reference.term_at(index).filter(|_| term < 3).unwrap_or(term))
             }
             call => call,
         };
@@ -233,7 +330,11 @@ fn make(call: &Call, log: &mut impl RaftLog) -> Result<(), Error> {
         Truncate(from) => log.truncate(*from),
         State(term, voted_for) => log.set_hard_state(HardState { term: *term, voted_for: *voted_for }),
         Sync => log.sync(),
-        Snap(index) => log.apply_snapshot(&Snapshot::new(*index, 0, b"state".to_vec())),
+        Snap(index, term) => log.apply_snapshot(&Snapshot::new(*index, *term, command(*index, *term))),
+        SnapshotOf(index, term, members) => {
+            let members = members.to_vec();
+            log.apply_snapshot(&Snapshot::with_config(*index, *term, members, command(*index, *term)))
+        }
     }
 }
 
@@ -244,7 +345,9 @@ fn command(index: u64, term: u64) -> Vec<u8> {
 }
 
 fn describe(log: &impl RaftLog) -> String {
-    let mut words: Vec<String> = log.entries(1, u64::MAX).iter().map(describe_entry).collect();
+    let snapshot = log.snapshot().map(|snapshot| format!("[{}@{}]", snapshot.index, snapshot.term));
+    let entries = log.entries(1, u64::MAX);
+    let mut words: Vec<String> = snapshot.into_iter().chain(entries.iter().map(describe_entry)).collect();
     let state = log.hard_state();
     let vote = state.voted_for.map_or("none".to_owned(), |vote| vote.to_string());
     words.push(format!("| {} {vote}", state.term));
@@ -269,7 +372,8 @@ struct Look {
 impl Look {
     fn at(log: &impl RaftLog) -> Look {
         let last = log.last_index();
-        let places: Vec<u64> = (0..=last + 2).chain([1 << 63, u64::MAX - 1, u64::MAX]).collect();
+        let near = log.snapshot_index().saturating_sub(2)..=last + 2;
+        let places: Vec<u64> = (0..3).chain(near).chain([1 << 63, u64::MAX - 1, u64::MAX]).collect();
         Look {
             last: (last, log.last_term()),
             hard_state: log.hard_state(),

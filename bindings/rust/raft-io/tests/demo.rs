@@ -10,13 +10,17 @@ mod pipe;
 #[path = "../examples/demo/proposal.rs"]
 mod proposal;
 
+#[path = "../examples/demo/state.rs"]
+mod state;
+
 use ledger::Ledger;
 use pipe::{Said, Told};
-use proposal::Proposal;
+use proposal::{Kept, Proposal};
+use state::State;
 
 #[test]
 fn ledger_finds_what_is_missing_changed_or_out_of_order() {
-    let proposal = |number| Proposal { number, line: vec![1] };
+    let proposal = |number| Kept { number, hash: 1 };
     let mut ledger = Ledger::default();
     for at in [2, 4, 6] {
         ledger.acknowledge(at, proposal(at)).expect("each index once");
@@ -43,25 +47,52 @@ fn proposal_comes_out_of_its_command() {
 }
 
 #[test]
+fn line_that_was_changed_is_not_kept_as_the_same() {
+    let kept = |line: &[u8]| Proposal { number: 9, line: line.to_vec() }.kept();
+    assert_eq!(kept(b"set x = 1"), kept(b"set x = 1"));
+    assert_ne!(kept(b"set x = 1"), kept(b"set x = 2"));
+    assert_ne!(kept(b""), kept(b"\0"));
+    assert_eq!(Kept::decode(&kept(b"set x = 1").encode()), Some(kept(b"set x = 1")));
+    assert_eq!(Kept::decode(&[0; 15]).or(Kept::decode(&[0; 17])), None);
+}
+
+#[test]
+fn state_comes_out_of_its_snapshot() {
+    let mut state = State::default();
+    assert_eq!(State::decode(&[]), Some(state.clone()));
+    for (index, what) in [(2, vec![]), (3, vec![1]), (u64::MAX, vec![0, 255, 7])] {
+        state.apply(index, what);
+    }
+    let data = state.encode();
+    assert_eq!(State::decode(&data), Some(state.clone()));
+    assert_eq!((state.last_index(), state.applied().len()), (u64::MAX, 3));
+    for cut in [1, 15, 17, data.len() - 1] {
+        assert_eq!(State::decode(&data[..cut]), None, "{cut} bytes");
+    }
+}
+
+#[test]
 fn every_line_between_processes_reads_back() {
     let proposals =
         [Vec::new(), b"set x = 1".to_vec(), vec![0, 10, 13, 32, 255]].map(|line| Proposal { number: 3, line });
     let mut told = vec![Told::Ports(vec![1, 65535, 80]), Told::ShowApplied];
-    told.extend(proposals.clone().map(Told::Propose));
+    told.extend(proposals.map(Told::Propose));
     for told in told {
         assert!(!told.line().contains('\n'));
         assert_eq!(Told::parse(&told.line()), Some(told));
     }
-    let mut said = vec![
+    let said = [
         Said::Port(65535),
         Said::Leads { term: 7 },
         Said::LeadsNoMore,
         Said::Acknowledged { number: 1, index: u64::MAX },
         Said::Refused { number: 2 },
+        Said::Saved { index: 7 },
+        Said::Installed { index: 8 },
+        Said::Applied { index: 9, kept: Kept { number: 3, hash: u64::MAX } },
         Said::AppliedUpTo { index: 0 },
         Said::Failed("no space left".to_owned()),
     ];
-    said.extend(proposals.map(|proposal| Said::Applied { index: 9, proposal }));
     for said in said {
         assert!(!said.line().contains('\n'));
         assert_eq!(Said::parse(&said.line()), Some(said));
@@ -75,7 +106,10 @@ fn line_of_something_else_is_not_understood() {
         "acknowledged",
         "acknowledged 1",
         "acknowledged 1 x",
+        "applied 1 2",
         "applied 1 2 0g",
+        "saved",
+        "installed x",
         "propose 1",
         "ports",
         "ports 70000",

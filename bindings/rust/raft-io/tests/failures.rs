@@ -100,6 +100,56 @@ fn damaged_log_is_refused() {
     assert_has(&refusal(WalLog::open_with(&simulated(&disk), "/node")), &["corrupt", &name]);
 }
 
+#[test]
+fn log_whose_snapshot_is_not_where_it_begins_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for name in ["purged", "saved", "saved-and-purged"] {
+        let path = directory.path().join(name);
+        let log = Log::open(&path).expect("a log opens");
+        log.append(&[Entry::new(1, 1, b"x"), Entry::new(2, 1, b"y")]).expect("an append");
+        let snapshot = log.snapshot_writer().and_then(|writer| writer.finish(2, 1, b"")).expect("a snapshot");
+        if name != "purged" {
+            log.save_snapshot(snapshot).expect("a snapshot is saved");
+        }
+        if name != "saved" {
+            log.purge(1, 1, b"").expect("a purge");
+        }
+        drop(log);
+        assert_has(&refusal(WalLog::open(&path)), &["opening the log", "purged up to", "snapshot is of"]);
+    }
+}
+
+#[test]
+fn snapshot_with_other_members_than_raft_io_writes_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let log = Log::open(directory.path()).expect("a log opens");
+    let snapshot = log.snapshot_writer().and_then(|writer| writer.finish(2, 1, b"12345678 and more"));
+    log.install_snapshot(snapshot.expect("a snapshot")).expect("any bytes are taken");
+    drop(log);
+    assert_has(&refusal(WalLog::open(directory.path())), &["opening the log", "members take 17 bytes"]);
+}
+
+#[test]
+fn damaged_snapshot_is_refused() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = open(&disk);
+    let data: Vec<u8> = b"a state of some length, and more of it behind".repeat(10_000);
+    log.apply_snapshot(&Snapshot::with_config(8, 2, vec![1, 2, 3], data)).expect("a snapshot");
+    log.sync().expect("a flush");
+    drop(log);
+    let name = files(&disk).into_iter().find(|name| name.ends_with(".snap")).expect("a snapshot's file");
+    let bytes = disk.contents("/node", &name).expect("it can be read").len() as u64;
+    for at in (0..bytes).step_by(7919).chain([bytes - 1]) {
+        let damaged = disk.kill();
+        damaged.flip_bit("/node", &name, at, 3).expect("a bit to flip");
+        assert_has(&refusal(WalLog::open_with(&simulated(&damaged), "/node")), &["opening the log", "corrupt", &name]);
+    }
+    let damaged = disk.kill();
+    damaged.lose_file("/node", &name).expect("a file to lose");
+    assert_has(&refusal(WalLog::open_with(&simulated(&damaged), "/node")), &["opening the log", "missing", &name]);
+    assert_eq!(open(&disk).snapshot_index(), 8);
+}
+
 // -- writing
 
 #[test]
@@ -111,37 +161,50 @@ fn append_that_does_not_follow_names_both_indexes() {
 }
 
 #[test]
-fn entry_that_is_too_large_leaves_no_trace() {
-    let disk = SimulatedDisk::new(1);
-    let options = simulated(&disk).entry_bytes_max(8);
-    let mut log = WalLog::open_with(&options, "/node").expect("a log opens");
-    assert_has(&refusal(log.append(&[entry(1, b"small"), entry(2, b"not so small")])), &["too large", "12", "8"]);
-    assert_eq!(log.last_index(), 0);
-    log.append(&[entry(1, b"small")]).expect("the log goes on");
-    drop(log);
-    assert_eq!(WalLog::open_with(&options, "/node").expect("a log opens").last_index(), 1);
-}
-
-#[test]
-fn snapshot_is_refused_by_name() {
+fn snapshot_at_the_highest_number_is_refused() {
     let mut log = open(&SimulatedDisk::new(1));
     log.append(&[entry(1, b"")]).expect("an append");
-    assert_has(&refusal(log.apply_snapshot(&Snapshot::new(1, 1, Vec::new()))), &["snapshots are not supported yet"]);
+    assert_has(
+        &refusal(log.apply_snapshot(&Snapshot::new(u64::MAX, 1, Vec::new()))),
+        &["applying a snapshot", "18446744073709551615 is never used"],
+    );
     assert_eq!((log.snapshot_index(), log.snapshot(), log.last_index()), (0, None, 1));
+    let last = u64::MAX - 1;
+    log.apply_snapshot(&Snapshot::new(last, 1, Vec::new())).expect("the highest index that there is");
+    assert_has(&refusal(log.append(&[entry(u64::MAX, b"")])), &["2^64-1"]);
+    assert_has(&refusal(log.append(&[entry(u64::MAX, b""), entry(0, b"")])), &["not contiguous", "got 0"]);
+    assert_eq!((log.last_index(), log.last_term(), log.entries(1, u64::MAX)), (last, 1, Vec::new()));
 }
 
 #[test]
-fn after_a_failed_flush_nothing_is_ever_acknowledged_again() {
+fn snapshot_with_too_many_members_leaves_no_trace() {
     let disk = SimulatedDisk::new(1);
     let mut log = open(&disk);
-    log.append(&[entry(1, b"flushed")]).expect("an append");
+    log.append(&[entry(1, b"")]).expect("an append");
+    let members: Vec<u64> = (0..8193).collect();
+    let snapshot = Snapshot::with_config(1, 1, members[..8192].to_vec(), Vec::new());
+    let refused = Snapshot::with_config(1, 1, members, Vec::new());
+    assert_has(&refusal(log.apply_snapshot(&refused)), &["configuration", "65544", "65536"]);
+    assert_eq!((log.snapshot_index(), log.last_index()), (0, 1));
+    assert_eq!(snapshot_files(&disk), 0);
+    log.apply_snapshot(&snapshot).expect("the log goes on");
+    assert_eq!((log.snapshot(), snapshot_files(&disk)), (Some(snapshot), 1));
+}
+
+#[test]
+fn snapshot_that_cannot_be_written_leaves_no_trace() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = open(&disk);
+    log.append(&[entry(1, b""), entry(2, b"")]).expect("an append");
+    log.apply_snapshot(&Snapshot::new(1, 1, b"before".to_vec())).expect("a snapshot");
     log.sync().expect("a flush");
-    log.append(&[entry(2, b"not flushed")]).expect("an append");
-    disk.fail(Fault::new(Calls::Only(OperationKind::SyncData), Failure::InputOutput));
-    refusal(log.sync());
-    assert_has(&refusal(log.sync()), &["poisoned"]);
-    assert_has(&refusal(log.append(&[entry(3, b"")])), &["poisoned"]);
-    assert_eq!(log.entry(1).expect("reads go on").command, b"flushed");
+    disk.set_free_bytes(Some(64 << 10));
+    let large = Snapshot::new(2, 1, vec![7; 1 << 20]);
+    assert_has(&refusal(log.apply_snapshot(&large)), &["applying a snapshot", "no space left"]);
+    assert_eq!((log.snapshot_index(), log.last_index(), snapshot_files(&disk)), (1, 2, 1));
+    disk.set_free_bytes(None);
+    log.apply_snapshot(&large).expect("the log goes on when there is room");
+    assert_eq!(open(&disk).snapshot(), Some(large));
 }
 
 // -- reading
@@ -180,11 +243,36 @@ fn kind_that_raft_io_does_not_know_is_no_command() {
     assert_has(&panic_text(|| log.entry(1)), &["entry 1 cannot be read", "kind 7"]);
 }
 
-/// The file of the log that holds these bytes, and where in it.
-fn find(disk: &SimulatedDisk, bytes: &[u8]) -> Option<(String, u64)> {
+#[test]
+fn snapshot_that_cannot_be_read_is_no_missing_snapshot() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = open(&disk);
+    log.append(&[entry(1, b"")]).expect("an append");
+    log.apply_snapshot(&Snapshot::new(1, 1, b"a state of some length".to_vec())).expect("a snapshot");
+    log.sync().expect("a flush");
+    disk.fail(Fault::new(Calls::Only(OperationKind::Read), Failure::InputOutput).for_ever());
+    assert_has(&panic_text(|| log.snapshot()), &["snapshot", "cannot be read"]);
+    assert_eq!((log.snapshot_index(), log.term_at(1), log.last_term()), (1, Some(1), 1), "these need no disk");
+    disk.clear_faults();
+    assert_eq!(log.snapshot().map(|snapshot| snapshot.data), Some(b"a state of some length".to_vec()));
+    let (name, at) = find(&disk, b"a state of some length").expect("the state lies in a file");
+    disk.flip_bit("/node", &name, at, 3).expect("a bit to flip");
+    assert_has(&panic_text(|| log.snapshot()), &["the snapshot at 1 cannot be read", "corrupt", &name]);
+}
+
+fn snapshot_files(disk: &SimulatedDisk) -> usize {
+    files(disk).iter().filter(|name| name.ends_with(".snap")).count()
+}
+
+fn files(disk: &SimulatedDisk) -> Vec<String> {
     use duramen::io::Disk;
     let names = disk.open_directory(Path::new("/node"), false).and_then(|directory| directory.list());
-    names.expect("the directory can be listed").into_iter().find_map(|name| {
+    names.expect("the directory can be listed")
+}
+
+/// The file of the log that holds these bytes, and where in it.
+fn find(disk: &SimulatedDisk, bytes: &[u8]) -> Option<(String, u64)> {
+    files(disk).into_iter().find_map(|name| {
         let contents = disk.contents("/node", &name).expect("a file can be read");
         let at = contents.windows(bytes.len()).position(|window| window == bytes)?;
         Some((name, at as u64))

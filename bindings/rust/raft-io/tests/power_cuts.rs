@@ -8,6 +8,10 @@ mod power_cuts;
 #[path = "../examples/demo/random.rs"]
 mod random;
 
+#[allow(dead_code, reason = "the processes of the demo use more of it")]
+#[path = "../examples/demo/state.rs"]
+mod state;
+
 use power_cuts::{Flushes, Plan, run};
 
 #[test]
@@ -16,6 +20,7 @@ fn acknowledged_writes_survive_power_cuts() {
     println!("{tally:?}");
     assert!(tally.power_cuts >= 100 && tally.in_mid_write >= 30 && tally.of_all >= 10, "{tally:?}");
     assert!(tally.acknowledged >= 300, "{tally:?}");
+    assert!(tally.saved >= 50 && tally.installed >= 5 && tally.in_mid_snapshot >= 10, "{tally:?}");
     for (what, count) in tally.injected() {
         assert!(count > 0, "no {what}: {tally:?}");
     }

@@ -1,4 +1,4 @@
-//! Finds the sources of raft-io that cargo uses, and writes the file that makes its tests a module of this crate.
+//! Finds the sources of raft-io that cargo uses, and writes the file that makes its tests modules of this crate.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -7,20 +7,25 @@ use std::{env, fs};
 
 const PACKAGE: &str = "raft-io";
 const VERSION: &str = "1.0.0";
-const TESTS: &str = "tests/recovery.rs";
+/// All that are in `tests`.
+const TESTS: [&str; 7] = ["hardening", "kv_consumer", "membership", "recovery", "replication", "safety", "snapshot"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    let tests = folder_of_package(&metadata()).join(TESTS);
-    assert!(tests.is_file(), "{} is not there", tests.display());
-    println!("cargo::rerun-if-changed={}", tests.display());
+    let tests = folder_of_package(&metadata()).join("tests");
+    let modules = TESTS.map(|name| module(name, &tests.join(name).with_extension("rs")));
     let module = format!(
-        "extern crate duramen_raft_io as raft_io;\n\
-         #[allow(warnings, clippy::all, clippy::big_endian_bytes)]\n\
-         #[path = {tests:?}]\n\
-         mod upstream;\n"
+        "#[allow(warnings, clippy::all, clippy::big_endian_bytes)]\n\
+         mod upstream {{\n{}}}\n",
+        modules.concat()
     );
     fs::write(Path::new(&variable("OUT_DIR")).join("upstream.rs"), module).expect("OUT_DIR can be written");
+}
+
+fn module(name: &str, path: &Path) -> String {
+    assert!(path.is_file(), "{} is not there", path.display());
+    println!("cargo::rerun-if-changed={}", path.display());
+    format!("#[path = {path:?}]\nmod {name};\n")
 }
 
 /// What cargo knows about the packages of this build, as JSON.

@@ -3,8 +3,8 @@
 use duramen_raft_io::{Message, framing};
 use std::io::{self, Read, Write};
 
-/// A longer frame is nonsense, in bytes: raft-io puts at most 64 entries into a message.
-const FRAME_BYTES_MAX: u32 = 16 << 20;
+/// A longer frame is nonsense, in bytes: a message has at most 64 entries, or a snapshot.
+const FRAME_BYTES_MAX: u32 = 64 << 20;
 
 pub(crate) fn write(stream: &mut impl Write, message: &Message) -> io::Result<()> {
     let body = framing::encode(message).map_err(io::Error::other)?;

@@ -1,17 +1,17 @@
 //! What was acknowledged, kept outside of the cluster, and the check that it is all still there.
 
-use crate::proposal::Proposal;
+use crate::proposal::Kept;
 use std::collections::BTreeMap;
 
 /// Every acknowledged proposal by the index at which it was committed.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    acknowledged: BTreeMap<u64, Proposal>,
+    acknowledged: BTreeMap<u64, Kept>,
 }
 
 impl Ledger {
     /// Takes an acknowledgement. Two proposals at one index are a contradiction of the cluster's.
-    pub(crate) fn acknowledge(&mut self, index: u64, proposal: Proposal) -> Result<(), String> {
+    pub(crate) fn acknowledge(&mut self, index: u64, proposal: Kept) -> Result<(), String> {
         let number = proposal.number;
         match self.acknowledged.insert(index, proposal) {
             None => Ok(()),
@@ -31,7 +31,7 @@ impl Ledger {
     }
 
     /// The indexes whose proposals are not in `applied`, or other ones, or not in their order.
-    pub(crate) fn missing(&self, applied: &[(u64, Proposal)]) -> Vec<u64> {
+    pub(crate) fn missing(&self, applied: &[(u64, Kept)]) -> Vec<u64> {
         let mut rest = applied.iter();
         let mut missing = Vec::new();
         for (index, proposal) in &self.acknowledged {

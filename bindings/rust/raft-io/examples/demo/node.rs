@@ -4,12 +4,14 @@
 use crate::Outcome;
 use crate::peers::{self, Peers};
 use crate::pipe::{Said, Told};
-use crate::proposal::Proposal;
+use crate::proposal::{Kept, Proposal};
+use crate::state::State;
+use duramen::Options;
 use duramen_raft_io::{Action, Error, Event, Message, NodeId, RaftConfig, RaftLog, RaftNode, WalLog};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -18,6 +20,10 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(15);
 /// In ticks. A leader that flushes a full window of proposals must not look dead.
 const ELECTION_TIMEOUT: (u32, u32) = (12, 24);
+/// So small that space comes back within the seconds that the demo takes.
+const SEGMENT_BYTES: u64 = 1 << 20;
+/// Applied entries from one snapshot to the next.
+pub(crate) const SNAPSHOT_THRESHOLD: usize = 100;
 
 /// What a node waits for.
 enum Input {
@@ -45,15 +51,17 @@ fn serve(id: NodeId, directory: &Path) -> Outcome<()> {
     say(&Said::Port(port));
     listen_to_the_demo(sender.clone());
     let Ok(Input::Told(Told::Ports(ports))) = inputs.recv() else { return Ok(()) };
-    let log = WalLog::open(directory.join(format!("node-{id}.wal"))).map_err(|error| error.to_string())?;
+    let options = Options::new().segment_bytes(SEGMENT_BYTES);
+    let log = WalLog::open_with(&options, directory_of(directory, id)).map_err(|error| error.to_string())?;
+    let state = log.snapshot().map_or_else(|| Ok(State::default()), |snapshot| restored(&snapshot.data))?;
     peers::listen(listener, move |message| drop(sender.send(Input::Message(message))));
     let others = (1..=ports.len() as NodeId).filter(|other| *other != id);
     let config = RaftConfig::new(id, others)
         .with_election_timeout(ELECTION_TIMEOUT.0, ELECTION_TIMEOUT.1)
+        .with_snapshot_threshold(SNAPSHOT_THRESHOLD)
         .with_seed(u64::from(port));
     let raft = RaftNode::with_log(config, log);
-    Node { raft, peers: Peers::new(id, &ports), leads: false, proposed: BTreeMap::new(), applied: Vec::new() }
-        .run(&inputs)
+    Node { raft, peers: Peers::new(id, &ports), leads: false, proposed: BTreeMap::new(), state }.run(&inputs)
 }
 
 fn listen_to_the_demo(sender: Sender<Input>) {
@@ -78,8 +86,7 @@ struct Node {
     leads: bool,
     /// By index, the numbers of the proposals that this node appended as the leader it still is.
     proposed: BTreeMap<u64, u64>,
-    /// Since this process began; raft-io applies a log from its beginning after a restart.
-    applied: Vec<(u64, Vec<u8>)>,
+    state: State,
 }
 
 impl Node {
@@ -104,8 +111,7 @@ impl Node {
         match self.raft.step(Event::Propose(proposal.encode())) {
             Ok(actions) => {
                 self.proposed.insert(self.raft.log().last_index(), proposal.number);
-                self.carry_out(actions);
-                Ok(())
+                self.carry_out(actions)
             }
             Err(Error::NotLeader { .. }) => {
                 say(&Said::Refused { number: proposal.number });
@@ -122,32 +128,57 @@ impl Node {
             self.proposed.clear();
             say(&if self.leads { Said::Leads { term: self.raft.term() } } else { Said::LeadsNoMore });
         }
-        self.carry_out(actions);
-        Ok(())
+        self.carry_out(actions)
     }
 
-    fn carry_out(&mut self, actions: Vec<Action>) {
+    fn carry_out(&mut self, actions: Vec<Action>) -> Outcome<()> {
         for action in actions {
             match action {
                 Action::Send { to, message } => self.peers.send(to, message),
-                Action::Apply { index, command, .. } => {
-                    self.applied.push((index, command));
-                    if let Some(number) = self.proposed.remove(&index) {
-                        say(&Said::Acknowledged { number, index });
-                    }
+                Action::Apply { index, command, .. } => self.apply(index, &command)?,
+                Action::Snapshot { index, .. } => self.save_snapshot(index)?,
+                Action::RestoreSnapshot { index, data, .. } => {
+                    self.state = restored(&data)?;
+                    say(&Said::Installed { index });
                 }
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    fn apply(&mut self, index: u64, command: &[u8]) -> Outcome<()> {
+        let proposal = Proposal::decode(command).ok_or_else(|| format!("entry {index} is no proposal"))?;
+        self.state.apply(index, proposal.kept().encode());
+        if let Some(number) = self.proposed.remove(&index) {
+            say(&Said::Acknowledged { number, index });
+        }
+        Ok(())
+    }
+
+    fn save_snapshot(&mut self, index: u64) -> Outcome<()> {
+        let data = self.state.encode();
+        self.raft.step(Event::Snapshot { index, data }).map_err(|error| error.to_string())?;
+        say(&Said::Saved { index: self.raft.log().snapshot_index() });
+        Ok(())
     }
 
     fn show_applied(&self) {
-        for (index, command) in &self.applied {
-            match Proposal::decode(command) {
-                Some(proposal) => say(&Said::Applied { index: *index, proposal }),
-                None => say(&Said::Failed(format!("entry {index} is no proposal"))),
+        for (index, kept) in self.state.applied() {
+            match Kept::decode(kept) {
+                Some(kept) => say(&Said::Applied { index: *index, kept }),
+                None => say(&Said::Failed(format!("what was kept of entry {index} is none of ours"))),
             }
         }
-        say(&Said::AppliedUpTo { index: self.applied.last().map_or(0, |(index, _)| *index) });
+        say(&Said::AppliedUpTo { index: self.state.last_index() });
     }
+}
+
+/// Where a node keeps its log.
+pub(crate) fn directory_of(directory: &Path, id: NodeId) -> PathBuf {
+    directory.join(format!("node-{id}.wal"))
+}
+
+fn restored(data: &[u8]) -> Outcome<State> {
+    State::decode(data).ok_or_else(|| "a snapshot is none of ours".to_owned())
 }

@@ -1,6 +1,6 @@
 //! What the demo and a node tell each other over the node's standard input and output: lines of words, bytes in hex.
 
-use crate::proposal::Proposal;
+use crate::proposal::{Kept, Proposal};
 
 /// From the demo to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +30,17 @@ pub(crate) enum Said {
     Refused {
         number: u64,
     },
+    /// The node took a snapshot of its own state, and its log begins behind it.
+    Saved {
+        index: u64,
+    },
+    /// The node took over its leader's snapshot, because it was too far behind.
+    Installed {
+        index: u64,
+    },
     Applied {
         index: u64,
-        proposal: Proposal,
+        kept: Kept,
     },
     /// That was all that was applied.
     AppliedUpTo {
@@ -72,7 +80,9 @@ impl Said {
             Said::LeadsNoMore => "leads-no-more".to_owned(),
             Said::Acknowledged { number, index } => format!("acknowledged {number} {index}"),
             Said::Refused { number } => format!("refused {number}"),
-            Said::Applied { index, proposal } => format!("applied {index} {} {}", proposal.number, hex(&proposal.line)),
+            Said::Saved { index } => format!("saved {index}"),
+            Said::Installed { index } => format!("installed {index}"),
+            Said::Applied { index, kept } => format!("applied {index} {} {}", kept.number, kept.hash),
             Said::AppliedUpTo { index } => format!("applied-up-to {index}"),
             Said::Failed(why) => format!("failed {}", why.replace('\n', " ")),
         }
@@ -89,9 +99,13 @@ impl Said {
                 Said::Acknowledged { number: number.parse().ok()?, index: index.parse().ok()? }
             }
             "refused" => Said::Refused { number: rest.parse().ok()? },
+            "saved" => Said::Saved { index: rest.parse().ok()? },
+            "installed" => Said::Installed { index: rest.parse().ok()? },
             "applied" => {
-                let (index, proposal) = rest.split_once(' ')?;
-                Said::Applied { index: index.parse().ok()?, proposal: parse_proposal(proposal)? }
+                let (index, kept) = rest.split_once(' ')?;
+                let (number, hash) = kept.split_once(' ')?;
+                let kept = Kept { number: number.parse().ok()?, hash: hash.parse().ok()? };
+                Said::Applied { index: index.parse().ok()?, kept }
             }
             "applied-up-to" => Said::AppliedUpTo { index: rest.parse().ok()? },
             "failed" => Said::Failed(rest.to_owned()),

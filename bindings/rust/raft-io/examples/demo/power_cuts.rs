@@ -2,17 +2,19 @@
 //!
 //! 1. Every node but those that are cut off hears its clock and its messages, in any order, a few of them lost; the leader
 //!    is given proposals.
-//! 2. Now and then a node is doomed to lose power before one of its next operations on the disk, or all nodes at once are.
+//! 2. Now and then, and more often where a snapshot is taken or installed, a node is doomed to lose power before one of
+//!    its next operations on the disk, and sometimes all nodes do at once.
 //!    What the node would have said in the step that it died in is never sent.
 //! 3. The disk comes back in one of the states that it can be in, and the node opens its log again.
 //!
 //! What must hold behind every restart:
 //!
-//! - every acknowledged proposal is in the logs of a majority
+//! - every acknowledged proposal is in the logs of a majority, or in their snapshots
 //! - the term has not gone back, and in the same term the vote is the one that was cast
-//! - no index was ever applied with two different commands
+//! - no index was ever applied with two different commands, and a snapshot that is installed holds what was applied
 
 use crate::random::Random;
+use crate::state::State;
 use duramen::Options;
 use duramen::io::{CrashPoints, Injection, SimulatedDisk};
 use duramen_raft_io::{
@@ -28,6 +30,8 @@ const POWER_CUTS_PER_CLUSTER: u64 = 20;
 const SEGMENT_BYTES: u64 = 32 << 10;
 /// In bytes; several sectors.
 const COMMAND_BYTES_MAX: u64 = 2048;
+/// Applied entries from one snapshot to the next.
+const SNAPSHOT_THRESHOLD: usize = 8;
 /// A doomed node dies before one of so many operations on its disk.
 const OPERATIONS_TO_LIVE: u64 = 12;
 /// Of so many states that a power cut can leave, one is chosen.
@@ -60,6 +64,12 @@ pub(crate) struct Tally {
     pub(crate) in_mid_write: u64,
     /// Those of all nodes at the same moment.
     pub(crate) of_all: u64,
+    /// Those while the node that was chosen took or installed a snapshot.
+    pub(crate) in_mid_snapshot: u64,
+    /// Snapshots that nodes took of themselves.
+    pub(crate) saved: u64,
+    /// Snapshots that nodes took over from their leader.
+    pub(crate) installed: u64,
     /// Proposals that were committed and applied, each once.
     pub(crate) acknowledged: u64,
     /// Acknowledged proposals that were not in the logs of a majority behind a restart.
@@ -111,16 +121,29 @@ struct Cluster {
     flushes: Flushes,
     nodes: Vec<Node>,
     wire: Vec<(NodeId, NodeId, Message)>,
-    /// What was committed at each index: term and command.
-    committed: BTreeMap<u64, (u64, Vec<u8>)>,
+    /// What was committed at each index.
+    committed: BTreeMap<u64, Committed>,
     proposals: u64,
     tally: Tally,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Committed {
+    term: u64,
+    command: Vec<u8>,
+}
+
+impl Committed {
+    fn encode(&self) -> Vec<u8> {
+        [&self.term.to_le_bytes(), self.command.as_slice()].concat()
+    }
 }
 
 struct Node {
     id: NodeId,
     disk: SimulatedDisk,
     raft: RaftNode<WalLog>,
+    state: State,
     /// The hard state when the node last sent something: peers may count on it.
     promised: HardState,
     /// For so many ticks no message reaches it or leaves it.
@@ -202,12 +225,18 @@ impl Cluster {
     /// Dooms a node, or cuts one off.
     fn bring_fate(&mut self) {
         let at = self.random.place(self.nodes.len());
-        if self.random.once_in(12) && self.nodes[at].doom.is_none() {
-            let doom = Doom::new(self.random.below(OPERATIONS_TO_LIVE));
-            self.nodes[at].meet(doom);
+        if self.random.once_in(12) {
+            self.doom(at);
         }
         if self.random.once_in(60) {
             self.nodes[at].cut_off = 5 + self.random.below(60);
+        }
+    }
+
+    fn doom(&mut self, at: usize) {
+        if self.nodes[at].doom.is_none() {
+            let doom = Doom::new(self.random.below(OPERATIONS_TO_LIVE));
+            self.nodes[at].meet(doom);
         }
     }
 
@@ -221,43 +250,76 @@ impl Cluster {
 
     /// Hands an event to a node, and does what it says, unless the node died meanwhile.
     fn step(&mut self, at: usize, event: Event) -> Result<(), String> {
-        let node = &mut self.nodes[at];
-        let result = node.raft.step(event);
-        if let Some(cut) = node.doom.as_ref().and_then(Doom::cut) {
-            return self.lose_power(at, cut);
-        }
-        let actions = match result {
-            Ok(actions) => actions,
-            Err(Error::NotLeader { .. }) => return Ok(()),
-            Err(error) => return Err(format!("node {}: {error}", node.id)),
-        };
-        node.promised = node.raft.log().hard_state();
-        let from = node.id;
+        let Some(actions) = self.actions(at, event)? else { return Ok(()) };
+        let from = self.nodes[at].id;
         for action in actions {
             match action {
                 Action::Send { to, message } => self.wire.push((from, to, message)),
-                Action::Apply { index, term, command } => self.apply(from, index, (term, command))?,
+                Action::Apply { index, term, command } => self.apply(at, index, Committed { term, command })?,
+                Action::Snapshot { index, .. } => {
+                    let data = self.nodes[at].state.encode();
+                    if self.actions(at, Event::Snapshot { index, data })?.is_none() {
+                        return Ok(());
+                    }
+                    self.tally.saved += 1;
+                }
+                Action::RestoreSnapshot { index, data, .. } => self.restore(at, index, &data)?,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn apply(&mut self, node: NodeId, index: u64, command: (u64, Vec<u8>)) -> Result<(), String> {
+    /// What a node makes of an event; nothing if it died meanwhile, or was asked for what only a leader does.
+    fn actions(&mut self, at: usize, event: Event) -> Result<Option<Vec<Action>>, String> {
+        let is_snapshot = matches!(event, Event::Snapshot { .. } | Event::Message(Message::InstallSnapshot(_)));
+        if is_snapshot && self.random.once_in(8) {
+            self.doom(at);
+        }
+        let node = &mut self.nodes[at];
+        let result = node.raft.step(event);
+        if let Some(cut) = node.doom.as_ref().and_then(Doom::cut) {
+            self.tally.in_mid_snapshot += u64::from(is_snapshot);
+            return self.lose_power(at, cut).map(|()| None);
+        }
+        node.promised = node.raft.log().hard_state();
+        match result {
+            Ok(actions) => Ok(Some(actions)),
+            Err(Error::NotLeader { .. }) => Ok(None),
+            Err(error) => Err(format!("node {}: {error}", node.id)),
+        }
+    }
+
+    fn apply(&mut self, at: usize, index: u64, committed: Committed) -> Result<(), String> {
+        let node = &mut self.nodes[at];
+        node.state.apply(index, committed.encode());
         match self.committed.get(&index) {
-            Some(earlier) if *earlier == command => Ok(()),
+            Some(earlier) if *earlier == committed => Ok(()),
             Some(earlier) => {
-                let (term, earlier) = (command.0, earlier.0);
+                let (node, term, earlier) = (node.id, committed.term, earlier.term);
                 Err(format!(
                     "node {node} applies at index {index} a command of term {term}, another had one of {earlier}"
                 ))
             }
             None => {
-                self.committed.insert(index, command);
+                self.committed.insert(index, committed);
                 self.tally.acknowledged += 1;
                 Ok(())
             }
         }
+    }
+
+    /// Takes the state from an installed snapshot: all that was committed up to its index, and nothing else.
+    fn restore(&mut self, at: usize, upto: u64, data: &[u8]) -> Result<(), String> {
+        self.tally.installed += 1;
+        let node = &mut self.nodes[at];
+        node.state = restored(data);
+        let expected = self.committed.range(..=upto).map(|(index, committed)| (*index, committed.encode()));
+        if !expected.eq(node.state.applied().iter().cloned()) {
+            let wrong = format!("node {} installs a snapshot at index {upto} that is not what was applied", node.id);
+            return self.violation(wrong);
+        }
+        Ok(())
     }
 
     /// The power of a node is cut, and now and then that of the others at the same moment.
@@ -294,6 +356,7 @@ impl Cluster {
             }
         };
         let found = log.hard_state();
+        node.state = saved_state(&log);
         (node.raft, node.disk, node.promised, node.doom) = (raft(node.id, seed, log), disk, found, None);
         let forgot_vote =
             found.term == promised.term && promised.voted_for.is_some() && found.voted_for != promised.voted_for;
@@ -305,22 +368,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Every acknowledged proposal must be in the logs of a majority.
+    /// Every acknowledged proposal must be in the snapshots or the logs of a majority.
     fn check_acknowledged(&mut self) -> Result<(), String> {
-        let logs: Vec<Vec<LogEntry>> = self.nodes.iter().map(Node::entries).collect();
-        let is_held = |index: u64, (term, command): &(u64, Vec<u8>)| {
-            let holds = |log: &&Vec<LogEntry>| {
-                let entry = usize::try_from(index - 1).ok().and_then(|at| log.get(at));
-                entry.is_some_and(|entry| entry.term == *term && entry.command == *command)
-            };
-            logs.iter().filter(holds).count() * 2 > logs.len()
+        let kept: Vec<BTreeMap<u64, Vec<u8>>> = self.nodes.iter().map(Node::kept).collect();
+        let is_kept = |index: u64, committed: &Committed| {
+            let committed = committed.encode();
+            kept.iter().filter(|kept| kept.get(&index) == Some(&committed)).count() * 2 > kept.len()
         };
-        let lost: Vec<u64> = self
-            .committed
-            .iter()
-            .filter(|(index, command)| !is_held(**index, command))
-            .map(|(index, _)| *index)
-            .collect();
+        let lost = self.committed.iter().filter(|(index, committed)| !is_kept(**index, committed));
+        let lost: Vec<u64> = lost.map(|(index, _)| *index).collect();
         let Some(first) = lost.first() else { return Ok(()) };
         self.tally.lost += lost.len() as u64;
         self.violation(format!("{} acknowledged writes are lost, the first one at index {first}", lost.len()))
@@ -352,6 +408,7 @@ impl Node {
             id,
             disk,
             raft: raft(id, seed, log),
+            state: State::default(),
             promised: HardState::default(),
             cut_off: 0,
             doom: None,
@@ -359,8 +416,16 @@ impl Node {
         }
     }
 
-    fn entries(&self) -> Vec<LogEntry> {
-        if self.is_refused { Vec::new() } else { self.raft.log().entries(1, u64::MAX) }
+    /// All that its disk holds, in the snapshot and behind it.
+    fn kept(&self) -> BTreeMap<u64, Vec<u8>> {
+        if self.is_refused {
+            return BTreeMap::new();
+        }
+        let log = self.raft.log();
+        let entries = log.entries(1, u64::MAX).into_iter();
+        let entries =
+            entries.map(|LogEntry { index, term, command, .. }| (index, Committed { term, command }.encode()));
+        saved_state(log).applied().iter().cloned().chain(entries).collect()
     }
 
     fn meet(&mut self, doom: Doom) {
@@ -376,7 +441,16 @@ fn open(disk: &SimulatedDisk) -> Result<WalLog, Error> {
 }
 
 fn raft(id: NodeId, seed: u64, log: WalLog) -> RaftNode<WalLog> {
-    RaftNode::with_log(RaftConfig::new(id, 1..=NODES).with_seed(seed), log)
+    RaftNode::with_log(RaftConfig::new(id, 1..=NODES).with_seed(seed).with_snapshot_threshold(SNAPSHOT_THRESHOLD), log)
+}
+
+/// The state in the snapshot that a log keeps.
+fn saved_state(log: &WalLog) -> State {
+    log.snapshot().map_or_else(State::default, |snapshot| restored(&snapshot.data))
+}
+
+fn restored(data: &[u8]) -> State {
+    State::decode(data).expect("a snapshot that is there is whole")
 }
 
 /// A power cut to come.

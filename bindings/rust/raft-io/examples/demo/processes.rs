@@ -30,6 +30,7 @@ pub(crate) struct Leader {
 struct Process {
     child: Child,
     input: ChildStdin,
+    is_killed: bool,
 }
 
 impl Cluster {
@@ -87,6 +88,16 @@ impl Cluster {
         self.leader
     }
 
+    /// How many nodes were not killed yet.
+    pub(crate) fn alive(&self) -> u64 {
+        self.nodes.iter().filter(|node| !node.is_killed).count() as u64
+    }
+
+    /// Sends SIGKILL to one node.
+    pub(crate) fn kill_one(&mut self, id: NodeId) {
+        self.nodes[place(id)].kill();
+    }
+
     /// Sends SIGKILL to all nodes, and gives what they had said by then.
     pub(crate) fn kill(mut self) -> Vec<(NodeId, Said)> {
         self.nodes.iter_mut().for_each(Process::kill);
@@ -107,12 +118,13 @@ impl Process {
             return Err(std::io::ErrorKind::BrokenPipe.into());
         };
         thread::spawn(move || listen(id, output, &sender));
-        Ok(Process { child, input })
+        Ok(Process { child, input, is_killed: false })
     }
 
     fn kill(&mut self) {
         // It may have ended by itself, which the listener hears.
         let _ = self.child.kill();
+        self.is_killed = true;
     }
 }
 
