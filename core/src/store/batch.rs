@@ -374,7 +374,11 @@ impl LogBatch {
         let extras = log.extras();
         match holding {
             Holding::Entries { .. } => self,
-            Holding::HardState => log.hard_state.iter().fold(self, |batch, kept| batch.set_hard_state(kept.value)),
+            // Its commit index would count again where a later one was noted.
+            Holding::HardState => {
+                let again = log.hard_state.iter().fold(self, |batch, kept| batch.set_hard_state(kept.value));
+                again.again(log, &Holding::NotedCommit)
+            }
             Holding::Boundary => extras.boundary.iter().fold(self, |batch, kept| {
                 let Boundary { index, term, blob } = &kept.value;
                 batch.purge(*index, *term, blob)
