@@ -77,6 +77,11 @@ impl<P: Payload> Group<P> {
         self.extras().snapshot.as_ref().map(|kept| &kept.value)
     }
 
+    /// The number of the current snapshot's file.
+    pub(super) fn snapshot_file(&self) -> Option<u64> {
+        self.snapshot().map(|mark| mark.file)
+    }
+
     /// The index that an append must begin at; none where any is accepted.
     pub(crate) fn next(&self) -> Option<u64> {
         let behind_boundary = || self.boundary().map(|boundary| boundary.index + 1);
