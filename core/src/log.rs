@@ -116,8 +116,8 @@ impl Log {
     }
 
     /// Drops every entry up to and including `upto`, and keeps `upto`, its term and `blob` as the boundary. It may pass the
-    /// end; where there is no such entry the term is believed. Below the boundary it does nothing; at it, too, if the term
-    /// is the same. Another term than the entry's, or the boundary's, is an error. Blocks on the disk.
+    /// end; where there is no such entry the term is believed. Below the boundary it does nothing, at it it changes the
+    /// blob. Another term than the entry's, or the boundary's, is an error. Blocks on the disk.
     pub fn purge(&self, upto: u64, term: u64, blob: &[u8]) -> Result<Position> {
         self.purge_with(upto, term, blob, Durability::Durable)
     }

@@ -213,7 +213,7 @@ impl<P: Payload> Group<P> {
             Ok(known) if known != term => Err(Error::invalid(format!(
                 "purge of group {group} up to index {index} with term {term}, but the term there is {known}"
             ))),
-            _ => Ok(self.boundary().is_none_or(|boundary| index > boundary.index)),
+            _ => Ok(self.boundary() != Some(wanted)),
         }
     }
 
@@ -291,7 +291,7 @@ impl<P: Payload> Group<P> {
         }
     }
 
-    /// A boundary at the same index is a newer copy; one below is a call that did nothing, in a batch that did more.
+    /// A boundary at the same index brings a new blob, or is a copy; one below is a call that did nothing, in a batch that did more.
     fn purge(&mut self, value: Boundary, home: u64) {
         if self.boundary().is_some_and(|boundary| value.index < boundary.index) {
             return;
