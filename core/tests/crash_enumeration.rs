@@ -1,4 +1,4 @@
-//! Four workloads, every operation of the disk, the states that a power cut there can leave; and power cuts inside the
+//! Ten workloads, every operation of the disk, the states that a power cut there can leave; and power cuts inside the
 //! opening that follows, and inside the first write after it.
 //!
 //! `DURAMEN_CRASH_STATES=N` looks at so many states (`make crash-sweep N=…`). A violation prints a line that shows it
@@ -18,7 +18,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// How many states all workloads together look at, at least, if nothing else is asked for.
-const STATES: u64 = 100_000;
+const STATES: u64 = 200_000;
+
+/// So many of them inside openings, releases and rewritings.
+const STATES_IN_THE_MIDDLE: u64 = 30_000;
 
 #[test]
 fn durable_appends_survive_every_power_cut() {
@@ -41,6 +44,36 @@ fn buffered_writes_are_lost_from_the_end_only() {
 }
 
 #[test]
+fn entries_with_holes_between_them_are_there_or_not() {
+    enumerate(Workload::Holes);
+}
+
+#[test]
+fn purged_segments_are_released_and_used_again() {
+    enumerate(Workload::Purge);
+}
+
+#[test]
+fn snapshots_are_whole_whenever_a_log_names_one() {
+    enumerate(Workload::Snapshots);
+}
+
+#[test]
+fn what_lags_behind_is_carried_and_stays() {
+    enumerate(Workload::Lagging);
+}
+
+#[test]
+fn ten_thousand_groups_are_carried_and_stay() {
+    enumerate(Workload::Many);
+}
+
+#[test]
+fn handles_of_poisoned_stores_see_what_they_had() {
+    enumerate(Workload::Retire);
+}
+
+#[test]
 fn replay() {
     let Ok(line) = env::var(REPLAY) else { return };
     let target = Target::parse(&line).unwrap_or_else(|why| panic!("{REPLAY}: {why}"));
@@ -56,7 +89,7 @@ static TOTAL: Mutex<Vec<Tally>> = Mutex::new(Vec::new());
 
 /// Runs a workload with one seed after the other until enough states were tried.
 fn enumerate(workload: Workload) {
-    let share = states_wanted() / Workload::ALL.len() as u64;
+    let share = workload.share(states_wanted());
     let (begun, mut tally) = (Instant::now(), Tally::default());
     for seed in 1.. {
         let mut enumeration = Enumeration::everything(Plan::new(workload, seed));
@@ -87,6 +120,7 @@ fn add_to_total(tally: Tally) {
     tallies.iter().for_each(|tally| total.add(tally));
     report(&format!("all workloads: {total}"));
     assert!(total.states >= states_wanted(), "{} states were tried, {} are wanted", total.states, states_wanted());
+    assert!(total.in_the_middle() >= STATES_IN_THE_MIDDLE, "{} in the middle of something", total.in_the_middle());
     assert_eq!(total.never_fired(), [""; 0], "kinds of injection that never fired");
 }
 

@@ -77,6 +77,11 @@ impl<P: Payload> Group<P> {
         self.extras().snapshot.as_ref().map(|kept| &kept.value)
     }
 
+    /// The number of the current snapshot's file.
+    pub(super) fn snapshot_file(&self) -> Option<u64> {
+        self.snapshot().map(|mark| mark.file)
+    }
+
     /// The index that an append must begin at; none where any is accepted.
     pub(crate) fn next(&self) -> Option<u64> {
         self.next_of_what_is_there().or_else(|| self.extras().told_next.map(|kept| kept.value))
@@ -284,7 +289,7 @@ impl<P: Payload> Group<P> {
         }
     }
 
-    /// A boundary at the same index is a newer copy; one below is a call that did nothing, in a batch that did more.
+    /// A boundary at the same index is a newer copy of the one that is there.
     fn purge(&mut self, value: Boundary, home: u64) {
         if self.boundary().is_some_and(|boundary| value.index < boundary.index) {
             return;

@@ -82,7 +82,13 @@ impl<P: Payload> State<P> {
         operations: impl Iterator<Item = (u64, Operation<P>)>,
         meta_bytes_max: u64,
     ) -> Result<Draft<P>> {
-        let mut draft = Draft { groups: HashMap::new(), changes: false, idle: Vec::new(), outcomes: Vec::new() };
+        let mut draft = Draft {
+            groups: HashMap::new(),
+            changes: false,
+            idle: Vec::new(),
+            outcomes: Vec::new(),
+            displaced: Vec::new(),
+        };
         for (place, (group, mut operation)) in operations.enumerate() {
             let drafted = draft.groups.entry(group).or_insert_with(|| self.drafted(group));
             if !drafted.log.check(group, &operation)? {
@@ -98,7 +104,9 @@ impl<P: Payload> State<P> {
             }
             drafted.only_appends &= operation.only_appends();
             let grows = matches!(operation, Operation::SetMeta { .. });
+            let before = drafted.log.snapshot_file();
             drafted.log.apply(operation, 0);
+            draft.displaced.extend(before.filter(|before| drafted.log.snapshot_file() != Some(*before)));
             if grows && drafted.log.meta_bytes() > meta_bytes_max {
                 let what = "metadata of one group, keys and values, in bytes (meta_bytes_max)";
                 return Err(Error::TooLarge { what, size: drafted.log.meta_bytes(), limit: meta_bytes_max });
@@ -121,19 +129,9 @@ impl<P: Payload> State<P> {
         }
     }
 
-    /// The files of snapshots that are current no more once a draft is true.
-    pub(crate) fn displaced_by(&self, draft: &Draft<P>) -> Vec<u64> {
-        let file = |log: &Group<P>| log.snapshot().map(|mark| mark.file);
-        let changed = draft.groups.iter().filter_map(|(group, drafted)| {
-            let before = self.group(*group).and_then(file)?;
-            (file(&drafted.log) != Some(before)).then_some(before)
-        });
-        changed.collect()
-    }
-
     /// Is this the number of a current snapshot's file?
     pub(crate) fn names_file(&self, number: u64) -> bool {
-        self.iter().any(|(_, log)| log.snapshot().is_some_and(|mark| mark.file == number))
+        self.iter().any(|(_, log)| log.snapshot_file() == Some(number))
     }
 
     /// Makes the draft of batch `sequence` true.
@@ -163,6 +161,9 @@ pub(crate) struct Draft<P> {
     pub(crate) idle: Vec<usize>,
     /// What becomes of the log at each snapshot that is named, by the place of the operation.
     pub(crate) outcomes: Vec<(usize, Outcome)>,
+    /// The files of snapshots that are current no more once the draft is true, or that never were: of two that one batch
+    /// names for a group, the first.
+    pub(crate) displaced: Vec<u64>,
 }
 
 #[derive(Debug)]

@@ -137,10 +137,9 @@ impl Shared {
                     }
                     settle(&mut sealed, snapshots, &draft, notes.len());
                     sealed.put_in_front(&notes);
-                    let displaced = core.accepted.displaced_by(&draft);
                     let sequence = core.commit.accept(sealed, durable, grant);
+                    core.displaced.extend(draft.displaced.iter().map(|file| (sequence, *file)));
                     core.accepted.adopt(draft, sequence);
-                    core.displaced.extend(displaced.into_iter().map(|file| (sequence, file)));
                     return Ok((core, Some(sequence)));
                 }
                 Reservation::NeedsSegment { .. } => {

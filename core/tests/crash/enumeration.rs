@@ -9,6 +9,7 @@ use super::tally::Tally;
 use super::trial::{next_write, try_disk};
 use super::violation::{Place, Target, Verdict, Violation};
 use super::watch::{Moment, Watch};
+use super::workload::Sampling;
 use duramen::io::{CrashPoints, Outcome, SimulatedDisk};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,9 +23,6 @@ const STATES_MAX: usize = 300;
 
 /// A second crash has so many moments that fewer states of each are tried.
 const SECOND_STATES_MAX: usize = 32;
-
-/// One moment in so many is followed by second crashes.
-const MOMENTS_PER_SECOND_CRASH: u64 = 12;
 
 /// What is looked at: everything, or one state.
 #[derive(Debug)]
@@ -71,11 +69,16 @@ impl Enumeration {
             Scope::Only(_) => return Ok(()),
         }
         let mut dice = self.plan.dice(&[moment.number]);
-        for outcome in moment.points.outcomes(limit(&moment.points), dice.roll()) {
+        let Sampling { moments_one_in, states_max, second_crash_one_in } = self.plan.workload.sampling();
+        if !dice.one_in(moments_one_in) {
+            return Ok(());
+        }
+        for outcome in moment.points.outcomes(limit(&moment.points).min(states_max), dice.roll()) {
             self.tally.in_openings += u64::from(opening);
+            self.tally.in_maintenance += u64::from(moment.in_maintenance);
             self.state(&Crashed::first(moment, outcome), history)?;
         }
-        if dice.one_in(MOMENTS_PER_SECOND_CRASH) {
+        if dice.one_in(second_crash_one_in) {
             let outcome = any_outcome(&moment.points, &mut dice);
             self.second_crashes(&Crashed::first(moment, outcome), history)?;
         }
@@ -99,9 +102,11 @@ impl Enumeration {
         for (moment, writing) in opened.moments.iter().zip(&opened.writing) {
             self.tally.second_moments += 1;
             let mut dice = self.plan.dice(&[crashed.moment.number, moment.number]);
-            for outcome in moment.points.outcomes(second_limit(&moment.points), dice.roll()) {
+            let states_max = self.plan.workload.sampling().states_max;
+            for outcome in moment.points.outcomes(second_limit(&moment.points).min(states_max), dice.roll()) {
                 self.tally.in_openings += u64::from(!writing);
-                self.tally.in_first_writes += u64::from(*writing);
+                self.tally.in_first_writes += u64::from(*writing && !moment.in_maintenance);
+                self.tally.in_maintenance += u64::from(moment.in_maintenance);
                 self.state(&Crashed::second(crashed, moment, outcome), &opened.history)?;
             }
         }
@@ -177,7 +182,7 @@ impl<'a> Crashed<'a> {
     }
 
     fn describe(&self) -> String {
-        let Moment { number, before, points, promise } = self.moment;
+        let Moment { number, before, points, promise, .. } = self.moment;
         let Promise { durable, accepted } = promise;
         let after = self.first.map_or(String::new(), |first| format!("{}; then ", first.describe()));
         let left = points.explain(&self.outcome);
@@ -209,9 +214,14 @@ impl Opened {
         let write = next_write(history, batches, &mut crashed.dice(plan));
         let mut history = history.up_to(batches);
         history.push(Arc::clone(&write));
-        watch.promise(Promise { durable: batches, accepted: history.accepted() });
+        watch.promise(Promise::exactly(batches));
         watch.ask_store(&store);
+        watch.begin_write(history.accepted(), write.durability);
         write.send(&store).map_err(|error| format!("the first write failed: {error}"))?;
+        watch.begin_maintenance();
+        store.maintain().map_err(|error| format!("maintenance after the first write failed: {error}"))?;
+        watch.end_call();
+        history.pad_to(store.accepted().map_err(|error| error.to_string())?.0);
         watch.note_rest(&disk);
         watch.leave(&disk);
         moments.extend(watch.take());

@@ -7,7 +7,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     states: Vec<Arc<Model>>,
-    /// The write that led to each state but the first; none for a batch without operations.
+    /// The write that led to each state but the first; none for a batch of the store's own, which changes nothing that can
+    /// be seen.
     writes: Vec<Option<Arc<Write>>>,
 }
 
@@ -23,12 +24,12 @@ impl History {
     }
 
     /// What the store holds after so many batches.
-    pub(crate) fn state(&self, batches: u64) -> &Model {
+    pub(crate) fn state(&self, batches: u64) -> &Arc<Model> {
         &self.states[place(batches)]
     }
 
     /// What the store holds after all of them.
-    pub(crate) fn last(&self) -> &Model {
+    pub(crate) fn last(&self) -> &Arc<Model> {
         self.state(self.accepted())
     }
 
@@ -38,10 +39,11 @@ impl History {
         self.writes.push(Some(write));
     }
 
-    /// The batch without operations that ends an opening.
-    pub(crate) fn push_closing(&mut self) {
-        self.states.extend(self.states.last().cloned());
-        self.writes.push(None);
+    /// Batches of the store's own, up to so many in all: copies that it carries, and what ends an opening.
+    pub(crate) fn pad_to(&mut self, batches: u64) {
+        let last = Arc::clone(self.last());
+        self.states.resize(self.states.len().max(place(batches) + 1), last);
+        self.writes.resize(self.states.len() - 1, None);
     }
 
     /// Forgets every batch after the first so many.

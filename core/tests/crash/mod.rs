@@ -7,12 +7,15 @@
 //! 4. The [`oracle`] compares with the [`model`] after exactly k batches, one k for all groups, durable ≤ k ≤ accepted.
 #![allow(dead_code, reason = "the enumeration and the planted mistakes use one part each")]
 
+pub(crate) mod changes;
 pub(crate) mod dice;
 pub(crate) mod enumeration;
 pub(crate) mod history;
+pub(crate) mod leftovers;
 pub(crate) mod model;
 pub(crate) mod oracle;
 pub(crate) mod plan;
+pub(crate) mod retired;
 pub(crate) mod run;
 pub(crate) mod tally;
 pub(crate) mod trial;

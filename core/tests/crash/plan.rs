@@ -8,7 +8,7 @@ use duramen::{Options, Store};
 use std::sync::Arc;
 
 /// Where the store lies on its simulated disk.
-const STORE: &str = "/store";
+pub(crate) const STORE: &str = "/store";
 
 /// Everything that a run depends on.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,14 @@ impl Plan {
     pub(crate) fn open(&self, disk: &SimulatedDisk) -> Result<Store, String> {
         let options = Options::new().disk(Arc::new(disk.clone())).segment_bytes(self.workload.segment_bytes());
         options.bugs(self.bugs).open(STORE).map_err(|error| format!("opening failed: {error}"))
+    }
+
+    /// How many batches of its own a store may add when it is closed.
+    pub(crate) fn closing_batches_max(&self) -> u64 {
+        match self.workload {
+            Workload::Many => 64,
+            _ => 8,
+        }
     }
 
     /// Numbers for one purpose, independent of those for any other.

@@ -4,14 +4,17 @@
 use super::dice::Dice;
 use super::enumeration::Enumeration;
 use super::history::{History, Promise};
-use super::model::Write;
-use super::oracle::{compare, judge};
+use super::leftovers::no_leftovers;
+use super::model::{Change, Model, Write};
+use super::oracle::{compare, compare_shape, judge};
 use super::plan::Plan;
+use super::retired::Retired;
 use super::violation::{Target, Verdict, Violation};
 use super::watch::{Moment, Watch};
-use super::workload::{Reopening, Script, Step};
+use super::workload::{Reopening, Script, Step, Workload};
 use duramen::io::{Calls, Failure, Fault, OperationKind, SimulatedDisk};
 use duramen::{Durability, Store};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// One read or write in so many is interrupted or cut short, which nobody may notice.
@@ -27,6 +30,10 @@ pub(crate) struct Run<'a> {
     store: Option<Store>,
     watch: Watch,
     history: History,
+    /// Commit indexes that no batch carries yet.
+    noted: BTreeMap<u64, u64>,
+    /// Poisoned stores on this disk whose handles live on.
+    retired: Vec<Retired>,
 }
 
 impl<'a> Run<'a> {
@@ -37,7 +44,8 @@ impl<'a> Run<'a> {
         disk.disturb_one_in(Some(DISTURBED_ONE_IN));
         let (watch, history, dice) = (Watch::default(), History::new(), plan.dice(&[0]));
         watch.observe(&disk);
-        let mut run = Run { plan, enumeration, dice, disk, store: None, watch, history };
+        let (noted, retired) = (BTreeMap::new(), Vec::new());
+        let mut run = Run { plan, enumeration, dice, disk, store: None, watch, history, noted, retired };
         run.script()?;
         run.watch.leave(&run.disk);
         run.enumeration.tally.add_injections(&run.disk.injections());
@@ -50,9 +58,13 @@ impl<'a> Run<'a> {
         while let Some(step) = script.next(self.history.last()) {
             match step {
                 Step::Write(write) => self.write(&Arc::new(write))?,
+                Step::Idle(write) => self.write_nothing(&write)?,
+                Step::Note(group, index) => self.note(group, index)?,
                 Step::Sync => self.sync()?,
+                Step::Maintain => self.maintain()?,
                 Step::Reopen(reopening, write) => self.reopen(reopening, write)?,
             }
+            self.check_retired()?;
         }
         self.close()?;
         self.enumeration.tally.operations += script.operations();
@@ -69,39 +81,139 @@ impl<'a> Run<'a> {
 
     /// Hands the store a write that it must accept; the moments of it stay with the watch.
     fn send(&mut self, write: &Arc<Write>) -> Verdict {
-        self.history.push(Arc::clone(write));
-        self.watch.accept(self.history.accepted());
+        let write = self.with_notes(write);
+        self.history.push(Arc::clone(&write));
+        let batch = self.history.accepted();
+        self.watch.begin_write(batch, write.durability);
         let position = write.send(self.store()).map_err(|error| self.violation(format!("a write failed: {error}")))?;
-        if position.0 != self.history.accepted() {
-            let what = format!("a write was given position {position}, expected {}", self.history.accepted());
+        self.watch.end_call();
+        if position.0 != batch {
+            return Err(self.violation(format!("a write was given position {position}, expected {batch}")));
+        }
+        if write.durability == Durability::Durable && self.watch.promised().durable < batch {
+            let promised = self.watch.promised();
+            return Err(self.violation(format!("{promised:?} after durable write {position}")));
+        }
+        self.pad()
+    }
+
+    /// The write as the store writes it: commit indexes that were noted ride with the first batch of their group.
+    fn with_notes(&mut self, write: &Arc<Write>) -> Arc<Write> {
+        let touched: Vec<u64> = write.changes.iter().map(|(group, _)| *group).collect();
+        let riding: BTreeMap<u64, u64> = self.noted.extract_if(.., |group, _| touched.contains(group)).collect();
+        if riding.is_empty() {
+            return Arc::clone(write);
+        }
+        let notes = riding.into_iter().map(|(group, index)| (group, Change::NoteCommit(index)));
+        Arc::new(Write { changes: notes.chain(write.changes.iter().cloned()).collect(), ..**write })
+    }
+
+    /// What maintenance has added changes nothing.
+    fn pad(&mut self) -> Verdict {
+        let accepted = self.watch.promised().accepted;
+        if accepted < self.history.accepted() {
+            let what = format!("{accepted} batches are accepted after {} writes", self.history.accepted());
             return Err(self.violation(what));
         }
-        if write.durability == Durability::Durable && self.watch.promised().durable != position.0 {
-            return Err(
-                self.violation(format!("durable is {:?} after durable write {position}", self.watch.promised()))
-            );
-        }
+        self.history.pad_to(accepted);
         Ok(())
     }
 
-    fn sync(&mut self) -> Verdict {
-        self.store().sync().map_err(|error| self.violation(format!("a sync failed: {error}")))?;
-        if self.watch.promised() != Promise::exactly(self.history.accepted()) {
-            return Err(self.violation(format!("{:?} after a sync", self.watch.promised())));
+    /// A write that changes nothing is no batch. A durable one is as good as a sync.
+    fn write_nothing(&mut self, write: &Write) -> Verdict {
+        let is_noted = write.changes.iter().any(|(group, _)| self.noted.contains_key(group));
+        if is_noted {
+            return Ok(()); // It would be a batch.
         }
+        if write.durability == Durability::Durable && !self.noted.is_empty() {
+            return self.sync();
+        }
+        let accepted = self.history.accepted();
+        let position = write.send(self.store()).map_err(|error| self.violation(format!("a write failed: {error}")))?;
+        if position.0 != accepted {
+            return Err(self.violation(format!("a write of nothing was given position {position}, not {accepted}")));
+        }
+        self.pad()?;
         self.explore()
     }
 
-    fn close(&mut self) -> Verdict {
+    fn note(&mut self, group: u64, index: u64) -> Verdict {
+        let known = self.noted.get(&group).copied().or(self.history.last().group(group).commit());
+        if known.is_none_or(|known| index > known) {
+            self.noted.insert(group, index);
+        }
+        let noted = self.store().log(group).note_commit(index);
+        noted.map_err(|error| self.violation(format!("a commit index could not be noted: {error}")))
+    }
+
+    /// What is noted becomes a batch of its own.
+    fn push_notes(&mut self) {
+        if self.noted.is_empty() {
+            return;
+        }
+        let notes = std::mem::take(&mut self.noted).into_iter();
+        let changes = notes.map(|(group, index)| (group, Change::NoteCommit(index))).collect();
+        self.history.push(Arc::new(Write { changes, durability: Durability::Durable }));
+    }
+
+    fn sync(&mut self) -> Verdict {
+        self.push_notes();
         let accepted = self.history.accepted();
-        self.history.push_closing();
-        self.watch.accept(accepted + 1);
+        self.watch.begin_write(accepted, Durability::Durable);
+        self.store().sync().map_err(|error| self.violation(format!("a sync failed: {error}")))?;
+        self.watch.end_call();
+        if self.watch.promised().durable < accepted {
+            return Err(self.violation(format!("{:?} after a sync of {accepted}", self.watch.promised())));
+        }
+        self.pad()?;
+        self.explore()
+    }
+
+    /// Maintenance on demand changes nothing that can be seen, and leaves nothing behind.
+    fn maintain(&mut self) -> Verdict {
+        self.watch.begin_maintenance();
+        self.store().maintain().map_err(|error| self.violation(format!("maintenance failed: {error}")))?;
+        self.watch.end_call();
+        self.pad()?;
+        let last = if self.watch.promised().durable == self.history.accepted() {
+            Durability::Durable
+        } else {
+            Durability::Buffered
+        };
+        let (store, model) = (self.store(), self.history.last());
+        no_leftovers(&self.disk, store, model, last).map_err(|why| self.violation(why))?;
+        compare_shape(store, &self.with_all_notes(model)).map_err(|why| self.violation(why))?;
+        self.explore()
+    }
+
+    fn with_all_notes(&self, model: &Model) -> Model {
+        let changes = self.noted.iter().map(|(group, index)| (*group, Change::NoteCommit(*index))).collect();
+        model.after(&Write { changes, durability: Durability::Durable })
+    }
+
+    fn close(&mut self) -> Verdict {
+        self.push_notes();
+        let known = self.history.accepted();
         self.store().close().map_err(|error| self.violation(format!("closing failed: {error}")))?;
         self.watch.note_rest(&self.disk);
-        self.explore()?;
-        self.watch.promise(Promise { durable: accepted, accepted: accepted + 1 });
+        self.noted.clear();
+        let batches = self.batches_on_disk()?;
+        if !(known..=known + self.plan.closing_batches_max()).contains(&batches) {
+            return Err(self.violation(format!("{batches} batches are there after closing, {known} before")));
+        }
+        self.history.pad_to(batches);
+        let mut moments = self.watch.take();
+        moments.iter_mut().for_each(|moment| moment.promise.accepted = batches);
+        self.enumeration.moments(&moments, &self.history, false)?;
+        self.watch.promise(Promise { durable: known, accepted: batches });
         self.drop_store();
         Ok(())
+    }
+
+    /// A closed store answers nothing; another opening of what it has left does.
+    fn batches_on_disk(&self) -> Verdict<u64> {
+        let copy = self.plan.open(&self.disk.kill()).map_err(|why| self.violation(why))?;
+        Ok(copy.recovery_report().last_batch)
     }
 
     // -- ends, and what follows
@@ -150,23 +262,40 @@ impl<'a> Run<'a> {
 
     /// A flush fails and poisons the store. What it covered may be there afterwards or not.
     fn fail_flush_during(&mut self, write: Write) -> Verdict {
-        let write = Arc::new(Write { durability: Durability::Durable, ..write });
+        let write = self.with_notes(&Arc::new(Write { durability: Durability::Durable, ..write }));
         self.disk.fail(Fault::new(Calls::Only(OperationKind::SyncData), Failure::InputOutput).named(".seg"));
         self.history.push(Arc::clone(&write));
-        self.watch.accept(self.history.accepted());
+        self.watch.begin_write(self.history.accepted(), write.durability);
         let refused = write.send(self.store()).is_err() && write.send(self.store()).is_err();
+        self.watch.end_call();
         self.disk.clear_faults();
         self.watch.note_rest(&self.disk);
+        self.history.pad_to(self.watch.promised().accepted);
         let moments = self.watch.take();
         self.enumeration.moments(&moments, &self.history, false)?;
         if !refused {
             // A store that goes on after a failed flush must have kept its word nevertheless.
             return self.cut_power(&moments[moments.len() - 1..]);
         }
-        self.drop_store();
+        self.retire_store();
         self.explore()?;
         let promise = self.watch.promised();
         self.open(promise, promise)
+    }
+
+    /// A poisoned store goes; where the workload says so, one of its handles stays and reads on.
+    fn retire_store(&mut self) {
+        if self.plan.workload == Workload::Retire {
+            let promise = self.watch.promised();
+            let states = (promise.durable..=promise.accepted).map(|batches| Arc::clone(self.history.state(batches)));
+            self.retired.push(Retired::new(self.store().clone(), states.collect()));
+        }
+        self.drop_store();
+    }
+
+    fn check_retired(&mut self) -> Verdict {
+        let checked = self.retired.iter().try_for_each(Retired::check);
+        checked.map_err(|why| self.violation(format!("a retired handle: {why}")))
     }
 
     // -- opening
@@ -230,12 +359,14 @@ impl<'a> Run<'a> {
     fn drop_store(&mut self) {
         self.watch.forget_store();
         self.store = None;
+        self.noted.clear();
     }
 
     /// Leaves a disk whose process or power is gone, and the store on it.
     fn move_to(&mut self, disk: SimulatedDisk) {
         self.watch.leave(&self.disk);
-        self.store = None;
+        (self.store, self.noted) = (None, BTreeMap::new());
+        self.retired.clear();
         self.disk = disk;
         self.watch.observe(&self.disk);
     }

@@ -40,7 +40,7 @@ const EXPECTED: &[Injection] = &[
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) runs: u64,
-    /// Writes and syncs of the workload.
+    /// The steps of the workload, without reopenings.
     pub(crate) operations: u64,
     /// Moments at which the power could fail: before each operation that changes the disk.
     pub(crate) moments: u64,
@@ -52,6 +52,8 @@ pub(crate) struct Tally {
     pub(crate) in_openings: u64,
     /// Of these, after a crash inside the first write after an opening.
     pub(crate) in_first_writes: u64,
+    /// Of these, after a crash inside maintenance: releasing, rewriting, removing what is needed no more.
+    pub(crate) in_maintenance: u64,
     /// States in which accepted batches were gone,
     cuts: u64,
     /// in which a torn batch was reported,
@@ -88,10 +90,16 @@ impl Tally {
         self.states += other.states;
         self.in_openings += other.in_openings;
         self.in_first_writes += other.in_first_writes;
+        self.in_maintenance += other.in_maintenance;
         self.cuts += other.cuts;
         self.torn += other.torn;
         self.retries += other.retries;
         self.add_counts(other.injections.iter().map(|(kind, count)| (*kind, *count)));
+    }
+
+    /// States inside openings, releases and rewritings.
+    pub(crate) fn in_the_middle(&self) -> u64 {
+        self.in_openings + self.in_maintenance
     }
 
     /// Kinds that should have been injected by all workloads together and never were.
@@ -103,14 +111,16 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { runs, operations, moments, second_moments, states, in_openings, in_first_writes, .. } = self;
+        let Tally { runs, operations, moments, second_moments, states, in_openings, .. } = self;
+        let Tally { in_first_writes, in_maintenance, .. } = self;
         writeln!(
             f,
             "{runs} runs, {operations} operations, {moments} disk operations, {second_moments} in second crashes"
         )?;
         writeln!(
             f,
-            "  {states} states, {in_openings} of them in openings, {in_first_writes} in first writes after one"
+            "  {states} states, {in_openings} of them in openings, {in_first_writes} in first writes after one, \
+             {in_maintenance} in releases and rewritings"
         )?;
         writeln!(
             f,

@@ -2,6 +2,7 @@
 
 use super::dice::Dice;
 use super::history::{History, Promise};
+use super::leftovers::no_leftovers;
 use super::model::{Change, Model, Write};
 use super::oracle::{compare_shape, judge, judge_shape};
 use super::plan::Plan;
@@ -59,21 +60,31 @@ fn open_again(
 }
 
 /// Writes the last batch of `after` and ends the opening. Nothing that was cut may come back, and nothing else may go.
-fn go_on(plan: &Plan, disk: &SimulatedDisk, store: Store, after: History, dice: &mut Dice) -> Result<(), String> {
-    let write = after.writes_after(after.accepted() - 1).next().expect("the last batch is a write");
-    write.send(&store).map_err(|error| format!("the first write failed: {error}"))?;
+fn go_on(plan: &Plan, disk: &SimulatedDisk, store: Store, mut after: History, dice: &mut Dice) -> Result<(), String> {
+    let write = Arc::clone(after.writes_after(after.accepted() - 1).next().expect("the last batch is a write"));
+    let position = write.send(&store).map_err(|error| format!("the first write failed: {error}"))?.0;
+    if position != after.accepted() {
+        return Err(format!("the first write was given position {position}"));
+    }
+    if dice.one_in(2) {
+        store.maintain().map_err(|error| format!("maintenance after the first write failed: {error}"))?;
+        no_leftovers(disk, &store, after.last(), write.durability)?;
+    }
+    after.pad_to(accepted(&store)?);
     compare_shape(&store, after.last()).map_err(|why| format!("after the first write: {why}"))?;
+    let durable = durable(&store, position, write.durability)?;
     match dice.below(3) {
         0 => close(plan, disk, store, after).map_err(|why| format!("after closing: {why}")),
         1 => drop_store(plan, disk, store, &after).map_err(|why| format!("after dropping: {why}")),
-        _ => cut_power(plan, disk, store, &after, dice).map_err(|why| format!("after a power cut: {why}")),
+        _ => cut_power(plan, disk, store, (&after, durable), dice).map_err(|why| format!("after a power cut: {why}")),
     }
 }
 
+/// Closing adds batches that change nothing: the one that ends the opening, and perhaps copies.
 fn close(plan: &Plan, disk: &SimulatedDisk, store: Store, mut after: History) -> Result<(), String> {
     let durable = after.accepted();
     store.close().map_err(|error| format!("closing failed: {error}"))?;
-    after.push_closing();
+    after.pad_to(durable + plan.closing_batches_max());
     let store = plan.open(disk)?;
     match store.recovery_report() {
         report if report.clean && report.torn.is_none() => {
@@ -88,8 +99,14 @@ fn drop_store(plan: &Plan, disk: &SimulatedDisk, store: Store, after: &History) 
     judge(&plan.open(disk)?, after, Promise::exactly(after.accepted())).map(drop)
 }
 
-fn cut_power(plan: &Plan, disk: &SimulatedDisk, store: Store, after: &History, dice: &mut Dice) -> Result<(), String> {
-    let promise = Promise { durable: durable(&store, after)?, accepted: after.accepted() };
+fn cut_power(
+    plan: &Plan,
+    disk: &SimulatedDisk,
+    store: Store,
+    (after, durable): (&History, u64),
+    dice: &mut Dice,
+) -> Result<(), String> {
+    let promise = Promise { durable, accepted: after.accepted() };
     let points = disk.crash_points();
     drop(store);
     let mut outcomes = points.outcomes(16, dice.roll());
@@ -97,13 +114,17 @@ fn cut_power(plan: &Plan, disk: &SimulatedDisk, store: Store, after: &History, d
     judge(&plan.open(&points.disk_after(&outcome))?, after, promise).map(drop)
 }
 
-/// How many batches the store calls durable: all of them, if it was told to make the last one so.
-fn durable(store: &Store, after: &History) -> Result<u64, String> {
-    let durable = store.durable().map_err(|error| error.to_string())?.0;
-    let last = after.writes_after(after.accepted() - 1).next().expect("the last batch is a write");
-    match last.durability {
-        Durability::Durable if durable < after.accepted() => Err(format!("{durable} is durable after a durable write")),
-        _ => Ok(durable),
+fn accepted(store: &Store) -> Result<u64, String> {
+    store.accepted().map(|position| position.0).map_err(|error| error.to_string())
+}
+
+/// How many batches the store calls durable: up to this position at least, if it was told to make that durable.
+fn durable(store: &Store, position: u64, durability: Durability) -> Result<u64, String> {
+    match (durability, store.durable().map_err(|error| error.to_string())?.0) {
+        (Durability::Durable, durable) if durable < position => {
+            Err(format!("{durable} is durable after a durable write"))
+        }
+        (_, durable) => Ok(durable),
     }
 }
 
@@ -120,9 +141,8 @@ pub(crate) fn next_write(history: &History, batches: u64, dice: &mut Dice) -> Ar
 fn with_other_bytes(write: &Write, dice: &mut Dice) -> Write {
     let mut write = write.clone();
     for (_, change) in &mut write.changes {
-        if let Change::Append(entries) | Change::ReplaceFrom(_, entries) = change {
-            entries.iter_mut().for_each(|entry| entry.data = dice.bytes(entry.data.len() as u64));
-        }
+        let entries = change.entries_mut().iter_mut();
+        entries.for_each(|entry| entry.data = dice.bytes(entry.data.len() as u64));
     }
     write
 }

@@ -2,8 +2,8 @@
 //! caller had been promised by then.
 
 use super::history::Promise;
-use duramen::Store;
 use duramen::io::{CrashPoints, Operation, SimulatedDisk};
+use duramen::{Durability, Store};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A moment at which the power may fail.
@@ -15,6 +15,19 @@ pub(crate) struct Moment {
     pub(crate) before: String,
     pub(crate) points: CrashPoints,
     pub(crate) promise: Promise,
+    /// Was maintenance under way: a release, a rewriting, or the removal of what is needed no more?
+    pub(crate) in_maintenance: bool,
+}
+
+/// The call that is under way.
+#[derive(Debug, Clone, Copy, Default)]
+enum Call {
+    #[default]
+    None,
+    /// A write whose batch is this one. What the call does when the batch is as durable as was asked is maintenance.
+    Write(u64, Durability),
+    /// [`Store::maintain`].
+    Maintain,
 }
 
 /// Collects moments, from one disk after the other. Clones share them.
@@ -26,8 +39,9 @@ struct Watched {
     count: u64,
     moments: Vec<Moment>,
     promise: Promise,
-    /// Says how much is durable while a call is under way.
+    /// Says how much is accepted and durable while a call is under way.
     store: Option<Store>,
+    call: Call,
 }
 
 impl Watch {
@@ -43,7 +57,7 @@ impl Watch {
         self.forget_store();
     }
 
-    /// From now on this store says what is durable.
+    /// From now on this store says what is accepted and durable.
     pub(crate) fn ask_store(&self, store: &Store) {
         self.watched().store = Some(store.clone());
     }
@@ -69,9 +83,19 @@ impl Watch {
         watched.promise
     }
 
-    /// One more batch may be there from now on.
-    pub(crate) fn accept(&self, accepted: u64) {
-        self.watched().promise.accepted = accepted;
+    /// A write begins whose batch will be this one.
+    pub(crate) fn begin_write(&self, batch: u64, durability: Durability) {
+        self.watched().call = Call::Write(batch, durability);
+    }
+
+    /// Maintenance is asked for.
+    pub(crate) fn begin_maintenance(&self) {
+        self.watched().call = Call::Maintain;
+    }
+
+    /// The call has returned.
+    pub(crate) fn end_call(&self) {
+        self.watched().call = Call::None;
     }
 
     /// The moment at which nothing is under way.
@@ -97,14 +121,34 @@ impl Watched {
     fn push(&mut self, before: String, disk: &SimulatedDisk) {
         self.count += 1;
         self.renew_promise();
-        let moment = Moment { number: self.count, before, points: disk.crash_points(), promise: self.promise };
+        let moment = Moment {
+            number: self.count,
+            before,
+            points: disk.crash_points(),
+            promise: self.promise,
+            in_maintenance: self.is_maintaining(),
+        };
         self.moments.push(moment);
     }
 
-    /// What a store calls durable is durable from then on, whatever becomes of the store.
+    fn is_maintaining(&self) -> bool {
+        let reached = |position: Option<u64>, batch| position.is_some_and(|position| position >= batch);
+        let Some(store) = &self.store else { return false };
+        match self.call {
+            Call::None => false,
+            Call::Write(batch, Durability::Durable) => reached(store.durable().ok().map(|at| at.0), batch),
+            Call::Write(batch, Durability::Buffered) => reached(store.written().ok().map(|at| at.0), batch),
+            Call::Maintain => true,
+        }
+    }
+
+    /// What a store calls durable is durable from then on, and what it has accepted may be there, whatever becomes of the
+    /// store.
     fn renew_promise(&mut self) {
-        if let Some(durable) = self.store.as_ref().and_then(|store| store.durable().ok()) {
+        let Some(store) = &self.store else { return };
+        if let (Ok(durable), Ok(accepted)) = (store.durable(), store.accepted()) {
             self.promise.durable = self.promise.durable.max(durable.0);
+            self.promise.accepted = self.promise.accepted.max(accepted.0);
         }
     }
 }

@@ -1,20 +1,15 @@
-//! The four workloads: what a caller does to a store, step by step, and when the store is reopened and how.
+//! The workloads: what a caller does to a store, step by step, and when the store is reopened and how.
 //!
 //! A script looks at the model of what is there and chooses the next step, from its seed alone. So it goes on after a
 //! power cut from wherever that left the log.
 
+use super::changes::Changes;
 use super::dice::Dice;
-use super::model::{Change, Group, Model, Write};
-use duramen::{Durability, Entry, HardState};
+use super::model::{Model, Write};
+use duramen::Durability;
 
-/// How many writes and syncs a workload has, not counting writes that are done again after a power cut.
-pub(crate) const OPERATIONS: u64 = 304;
-
-/// After so many operations comes a reopening.
-const OPERATIONS_PER_OPENING: u64 = 34;
-
-/// The kinds of reopening, in turn.
-const REOPENINGS: [Reopening; 8] = [
+/// Of the workloads that append much and never give anything back.
+const REOPENINGS: &[Reopening] = &[
     Reopening::FailedFlush,
     Reopening::PowerCut,
     Reopening::Close,
@@ -23,6 +18,17 @@ const REOPENINGS: [Reopening; 8] = [
     Reopening::Drop,
     Reopening::PowerCut,
     Reopening::Kill,
+];
+
+/// Of the workload with handles of poisoned stores: they stay as long as the disk does.
+const RETIREMENTS: &[Reopening] = &[
+    Reopening::FailedFlush,
+    Reopening::FailedFlush,
+    Reopening::Close,
+    Reopening::FailedFlush,
+    Reopening::PowerCut,
+    Reopening::FailedFlush,
+    Reopening::Drop,
 ];
 
 /// What is done to a store.
@@ -36,10 +42,44 @@ pub(crate) enum Workload {
     Groups,
     /// Buffered writes, with some durable ones and syncs between them.
     Buffered,
+    /// Entries put anywhere, removed from anywhere.
+    Holes,
+    /// A log that is purged all the time; segments are released, used again, and carried from.
+    Purge,
+    /// Snapshots that are saved and installed.
+    Snapshots,
+    /// Groups that lag behind, with live entries in old segments.
+    Lagging,
+    /// Ten thousand groups.
+    Many,
+    /// Handles of poisoned stores that read on while others have taken their place.
+    Retire,
+}
+
+/// How much of a run is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sampling {
+    /// One moment in so many.
+    pub(crate) moments_one_in: u64,
+    /// At most so many states of each.
+    pub(crate) states_max: usize,
+    /// One moment in so many is followed by second crashes.
+    pub(crate) second_crash_one_in: u64,
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 4] = [Workload::Append, Workload::Replace, Workload::Groups, Workload::Buffered];
+    pub(crate) const ALL: [Workload; 10] = [
+        Workload::Append,
+        Workload::Replace,
+        Workload::Groups,
+        Workload::Buffered,
+        Workload::Holes,
+        Workload::Purge,
+        Workload::Snapshots,
+        Workload::Lagging,
+        Workload::Many,
+        Workload::Retire,
+    ];
 
     /// How replay lines name it.
     pub(crate) fn letter(self) -> &'static str {
@@ -48,6 +88,12 @@ impl Workload {
             Workload::Replace => "b",
             Workload::Groups => "c",
             Workload::Buffered => "d",
+            Workload::Holes => "e",
+            Workload::Purge => "f",
+            Workload::Snapshots => "g",
+            Workload::Lagging => "h",
+            Workload::Many => "i",
+            Workload::Retire => "j",
         }
     }
 
@@ -58,6 +104,54 @@ impl Workload {
             Workload::Replace => 192 << 10,
             Workload::Groups => 256 << 10,
             Workload::Buffered => 64 << 10,
+            Workload::Holes => 96 << 10,
+            Workload::Purge => 40 << 10,
+            Workload::Snapshots => 56 << 10,
+            Workload::Lagging => 48 << 10,
+            Workload::Many => 512 << 10,
+            Workload::Retire => 44 << 10,
+        }
+    }
+
+    pub(crate) fn sampling(self) -> Sampling {
+        match self {
+            Workload::Many => Sampling { moments_one_in: 8, states_max: 4, second_crash_one_in: 40 },
+            Workload::Append | Workload::Replace | Workload::Groups | Workload::Buffered => {
+                Sampling { moments_one_in: 1, states_max: 300, second_crash_one_in: 12 }
+            }
+            _ => Sampling { moments_one_in: 1, states_max: 150, second_crash_one_in: 12 },
+        }
+    }
+
+    /// How many of so many states fall to this workload.
+    pub(crate) fn share(self, states: u64) -> u64 {
+        let many = states / 500;
+        match self {
+            Workload::Many => many,
+            _ => (states - many).div_ceil(Workload::ALL.len() as u64 - 1),
+        }
+    }
+
+    /// How many steps a run has, without those that are done again after a power cut.
+    fn operations(self) -> u64 {
+        match self {
+            Workload::Many => 40,
+            _ => 152,
+        }
+    }
+
+    /// After so many steps comes a reopening.
+    fn operations_per_opening(self) -> u64 {
+        match self {
+            Workload::Many => 12,
+            _ => 17,
+        }
+    }
+
+    fn reopenings(self) -> &'static [Reopening] {
+        match self {
+            Workload::Retire => RETIREMENTS,
+            _ => REOPENINGS,
         }
     }
 }
@@ -66,7 +160,12 @@ impl Workload {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Write(Write),
+    /// A write that changes nothing.
+    Idle(Write),
+    /// The commit index of a group is known.
+    Note(u64, u64),
     Sync,
+    Maintain,
     Reopen(Reopening, Write),
 }
 
@@ -89,6 +188,7 @@ pub(crate) enum Reopening {
 #[derive(Debug)]
 pub(crate) struct Script {
     workload: Workload,
+    changes: Changes,
     dice: Dice,
     operations: u64,
     reopenings: u64,
@@ -96,131 +196,69 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new(workload: Workload, seed: u64) -> Script {
-        Script { workload, dice: Dice::new(&[seed, workload as u64]), operations: 0, reopenings: 0 }
+        let dice = Dice::new(&[seed, workload as u64, 1]);
+        Script { workload, changes: Changes::new(workload, seed), dice, operations: 0, reopenings: 0 }
     }
 
     /// The next step for a store that holds what `model` says; none when the workload is done.
     pub(crate) fn next(&mut self, model: &Model) -> Option<Step> {
-        if self.operations == OPERATIONS {
+        if self.operations == self.workload.operations() {
             return None;
         }
-        if self.operations / OPERATIONS_PER_OPENING > self.reopenings {
-            let kind = REOPENINGS[usize::try_from(self.reopenings).unwrap() % REOPENINGS.len()];
+        if self.operations / self.workload.operations_per_opening() > self.reopenings {
+            let kinds = self.workload.reopenings();
+            let kind = kinds[usize::try_from(self.reopenings).unwrap() % kinds.len()];
             self.reopenings += 1;
             return Some(Step::Reopen(kind, self.write(model)));
         }
         self.operations += 1;
-        let sync = self.workload == Workload::Buffered && self.dice.one_in(7);
-        Some(if sync { Step::Sync } else { Step::Write(self.write(model)) })
+        Some(match self.pause(model) {
+            Some(step) => step,
+            None => match self.any_write(model) {
+                write if model.is_changed_by(&write) => Step::Write(write),
+                write => Step::Idle(write),
+            },
+        })
     }
 
-    /// How many steps were writes or syncs.
+    /// How many steps were taken.
     pub(crate) fn operations(&self) -> u64 {
         self.operations
     }
 
+    /// A step that is no write.
+    fn pause(&mut self, model: &Model) -> Option<Step> {
+        let roll = self.dice.below(28);
+        match self.workload {
+            Workload::Append | Workload::Replace | Workload::Groups => None,
+            Workload::Buffered => (roll < 4).then_some(Step::Sync),
+            _ => match roll {
+                0 => Some(Step::Sync),
+                1..3 => Some(Step::Maintain),
+                3..5 => self.changes.note(model).map(|(group, index)| Step::Note(group, index)),
+                _ => None,
+            },
+        }
+    }
+
+    /// A write that changes something.
+    fn write(&mut self, model: &Model) -> Write {
+        loop {
+            match self.any_write(model) {
+                write if model.is_changed_by(&write) => return write,
+                _ => {}
+            }
+        }
+    }
+
     /// A write that the model accepts.
-    pub(crate) fn write(&mut self, model: &Model) -> Write {
-        let durability = match self.workload {
-            Workload::Buffered if !self.dice.one_in(4) => Durability::Buffered,
-            _ => Durability::Durable,
+    fn any_write(&mut self, model: &Model) -> Write {
+        let durable_one_in = match self.workload {
+            Workload::Append | Workload::Replace | Workload::Groups => 1,
+            Workload::Buffered => 4,
+            _ => 2,
         };
-        let changes = match self.workload {
-            Workload::Append => vec![(0, self.append(&model.group(0), 3))],
-            Workload::Replace => vec![self.replacement(model)],
-            Workload::Groups => self.joint(model),
-            Workload::Buffered => vec![self.small(model)],
-        };
-        Write { changes, durability }
-    }
-
-    fn append(&mut self, group: &Group, entries: u64) -> Change {
-        let term = group.entries.last_key_value().map_or(1, |(_, entry)| entry.term);
-        let term = term + u64::from(self.dice.one_in(5));
-        let count = self.dice.within(1..entries + 1);
-        Change::Append(self.entries(group.next().unwrap_or(1), term, count))
-    }
-
-    fn replacement(&mut self, model: &Model) -> (u64, Change) {
-        let number = self.dice.below(2);
-        let group = model.group(number);
-        let change = match self.dice.below(16) {
-            0..8 => self.append(&group, 3),
-            8..15 => self.replace(&group),
-            _ => Change::TruncateFrom(self.place(&group)),
-        };
-        (number, change)
-    }
-
-    fn joint(&mut self, model: &Model) -> Vec<(u64, Change)> {
-        let (mut draft, mut changes) = (model.clone(), Vec::new());
-        for _ in 0..self.dice.within(1..8) {
-            let number = self.dice.below(12) * 1_000_003;
-            let group = draft.group(number);
-            let change = match self.dice.below(20) {
-                0..9 => self.append(&group, 2),
-                9..16 => Change::SetHardState(self.hard_state(&group)),
-                16..18 => self.replace(&group),
-                _ => Change::TruncateFrom(self.place(&group)),
-            };
-            let one = Write { changes: vec![(number, change)], durability: Durability::Durable };
-            draft = draft.after(&one);
-            changes.extend(one.changes);
-        }
-        changes
-    }
-
-    fn small(&mut self, model: &Model) -> (u64, Change) {
-        let number = self.dice.below(2) * 7;
-        let group = model.group(number);
-        let change = match self.dice.below(12) {
-            0 => Change::SetHardState(self.hard_state(&group)),
-            1 => Change::TruncateFrom(self.place(&group)),
-            _ => self.append(&group, 2),
-        };
-        (number, change)
-    }
-
-    fn replace(&mut self, group: &Group) -> Change {
-        let (from, count) = (self.place(group), self.dice.within(1..4));
-        let term = group.entries.last_key_value().map_or(1, |(_, entry)| entry.term + 1);
-        Change::ReplaceFrom(from, self.entries(from, term, count))
-    }
-
-    /// An index among the last few, or the next one.
-    fn place(&mut self, group: &Group) -> u64 {
-        let next = group.next().unwrap_or(1);
-        let first = group.entries.first_key_value().map_or(next, |(first, _)| *first);
-        next - self.dice.below((next - first).min(6) + 1)
-    }
-
-    fn hard_state(&mut self, group: &Group) -> HardState {
-        let term = group.hard_state.map_or(1, |state| state.term) + self.dice.below(2);
-        let present = |dice: &mut Dice, value| (!dice.one_in(3)).then_some(value);
-        let (voted, committed) = (self.dice.below(5), group.next().unwrap_or(0));
-        HardState { term, vote: present(&mut self.dice, voted), commit: present(&mut self.dice, committed) }
-    }
-
-    fn entries(&mut self, first: u64, term: u64, count: u64) -> Vec<Entry> {
-        let mut sizes = Vec::new();
-        sizes.resize_with(usize::try_from(count).unwrap(), || self.size());
-        let numbered = (first..).zip(sizes);
-        numbered.map(|(index, size)| Entry::new(index, term, self.dice.bytes(size)).with_kind(self.kind())).collect()
-    }
-
-    fn kind(&mut self) -> u8 {
-        u8::try_from(self.dice.below(256)).unwrap()
-    }
-
-    /// Mostly one to three sectors, in joint batches less; sometimes hardly anything, or several blocks, and rarely more than
-    /// a segment holds.
-    fn size(&mut self) -> u64 {
-        let usual = if self.workload == Workload::Groups { 100..400 } else { 300..1_300 };
-        match self.dice.below(300) {
-            0 => self.dice.within(70_000..200_000),
-            1..7 => self.dice.within(4_000..24_000),
-            7..17 => self.dice.below(200),
-            _ => self.dice.within(usual),
-        }
+        let durability = if self.dice.one_in(durable_one_in) { Durability::Durable } else { Durability::Buffered };
+        Write { changes: self.changes.next(model), durability }
     }
 }
