@@ -78,21 +78,22 @@ impl Counters {
 impl Shared {
     /// See [`crate::Store::stats`].
     pub(crate) fn stats(&self) -> Stats {
-        let (pool_files, pool_bytes) = {
-            let pool = &lock(&self.maintenance).pool;
-            (pool.len() as u64, pool.iter().map(|pooled| pooled.capacity).sum())
-        };
-        let core = self.core();
-        let readable = self.read();
+        let maintenance = lock(&self.maintenance);
+        let (core, readable) = (self.core(), self.read());
+        // What an unclean stop left prepared is counted before the first write makes it usable.
+        let unused = maintenance.unused.iter().filter(|(number, _)| !readable.segments.contains_key(*number));
+        let unused: Vec<u64> =
+            unused.map(|(_, segment)| segment.as_ref().map_or(0, |segment| segment.header.capacity)).collect();
+        let capacities = readable.segments.values().map(|segment| segment.header.capacity);
         let counters = &core.stats;
         Stats {
             groups: readable.state.len() as u64,
             entries: readable.state.iter().map(|(_, log)| log.runs.count()).sum(),
             entry_bytes: readable.state.bytes(),
-            segments: readable.segments.len() as u64,
-            segment_bytes: readable.segments.values().map(|segment| segment.header.capacity).sum(),
-            pool_files,
-            pool_bytes,
+            segments: (readable.segments.len() + unused.len()) as u64,
+            segment_bytes: capacities.chain(unused).sum(),
+            pool_files: maintenance.pool.len() as u64,
+            pool_bytes: maintenance.pool.iter().map(|pooled| pooled.capacity).sum(),
             writes: counters.writes,
             flushes: counters.flushes,
             flush_stalls: counters.flush_stalls,

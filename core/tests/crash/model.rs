@@ -238,7 +238,7 @@ impl Group {
     }
 
     fn purge(&mut self, wanted: &Boundary) -> bool {
-        if self.boundary.as_ref().is_some_and(|known| wanted.index < known.index || wanted == known) {
+        if self.boundary.as_ref().is_some_and(|known| wanted.index <= known.index) {
             return false;
         }
         self.entries = self.entries.split_off(&(wanted.index + 1));
@@ -247,9 +247,8 @@ impl Group {
     }
 
     fn set_hard_state(&mut self, state: HardState) -> bool {
-        if state.commit.is_some() {
-            self.noted_commit = None;
-        }
+        let known = self.noted_commit.or(self.hard_state.and_then(|state| state.commit));
+        self.noted_commit = known.filter(|_| state.commit.is_none());
         self.hard_state = Some(state);
         true
     }

@@ -38,21 +38,23 @@ pub(super) fn is_pooled_name(name: &str) -> bool {
 impl Shared {
     /// Puts the file of a segment into the pool that the manifest no longer counts, or removes it.
     pub(super) fn retire_file(&self, maintenance: &mut Maintenance, segment: Segment) -> Result<()> {
-        let (name, SegmentHeader { number, capacity, .. }) = (segment.name(), segment.header);
+        let (name, capacity) = (segment.name(), segment.header.capacity);
         let is_held = Arc::strong_count(&segment.file) > 1 && !self.options.bugs.has(Bug::RecycledWhileRead);
         let fits = maintenance.pool.len() < POOL_FILES_MAX && capacity <= self.segment_bytes();
-        if is_held || !fits || self.predecessors_live() {
-            maintenance.swept = false; // If this fails, the next sweep finds the file.
-            let removed = self.directory.remove(&name);
-            removed.map_err(|error| Error::io("remove", name, error))?;
-            maintenance.swept = true;
-            return Ok(());
-        }
+        let retired = if is_held || !fits || self.predecessors_live() {
+            self.directory.remove(&name).map_err(|error| Error::io("remove", name, error))
+        } else {
+            self.put_into_pool(maintenance, name, segment)
+        };
+        maintenance.swept &= retired.is_ok(); // The next sweep finds the file.
+        retired
+    }
+
+    fn put_into_pool(&self, maintenance: &mut Maintenance, name: String, segment: Segment) -> Result<()> {
+        let SegmentHeader { number, capacity, .. } = segment.header;
         let pooled = pooled_name(number);
-        maintenance.swept = false;
         let renamed = self.directory.rename(&name, &pooled);
         renamed.map_err(|error| Error::io("rename to the pool", name, error))?;
-        maintenance.swept = true;
         maintenance.pool.push(Pooled { name: pooled, file: segment.file, capacity });
         Ok(())
     }
