@@ -68,6 +68,11 @@ impl Batch {
         self.records.is_empty() && self.error.is_none()
     }
 
+    /// What directory and bodies take so far, in bytes.
+    pub(super) fn encoded_bytes(&self) -> u64 {
+        (self.records.len() * RECORD_BYTES + self.bodies.bytes.len()) as u64
+    }
+
     /// The files that the batch names, in the order of their operations.
     pub(super) fn take_snapshots(&mut self) -> Vec<UnnamedSnapshot> {
         std::mem::take(&mut self.snapshots)

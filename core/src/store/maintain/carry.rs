@@ -10,6 +10,7 @@ use super::super::shared::{Maintenance, Readable, Shared};
 use crate::commit::{Reservation, Sealed};
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::format::directory::RECORD_BYTES;
 use crate::index::Run;
 use crate::number::size;
 use crate::planted::Bug;
@@ -20,6 +21,9 @@ use crate::state::{Group, Holding};
 /// One batch carries about so much data, in bytes, and at most so many things.
 const CARRY_BYTES: u64 = 1 << 20;
 const CARRY_THINGS: usize = 1024;
+
+/// And no more than such a part of a segment: the room that a large batch leaves at the end of one is lost.
+const CARRY_PARTS: u64 = 8;
 
 /// So often in a row the groups may have changed meanwhile, before somebody else is let go first.
 const ATTEMPTS: usize = 32;
@@ -60,7 +64,7 @@ impl Shared {
     }
 
     fn load(&self, segment: u64) -> Result<Load> {
-        load(&self.read(), segment)
+        load(&self.read(), segment, CARRY_BYTES.min(self.segment_bytes() / CARRY_PARTS))
     }
 
     /// Writes a batch of copies; false, and nothing written, if any of the groups has changed meanwhile.
@@ -103,12 +107,13 @@ impl Shared {
 }
 
 /// As much as one batch carries of what segments up to this one hold.
-fn load(readable: &Readable, segment: u64) -> Result<Load> {
+fn load(readable: &Readable, segment: u64, bytes_max: u64) -> Result<Load> {
     let mut load = Load { written: readable.written, ..Load::default() };
-    let (mut things, mut bytes) = (0, 0);
+    let (mut things, mut entry_bytes) = (0, 0);
     for (group, log) in readable.state.iter() {
         for holding in log.holdings(segment) {
-            if things == CARRY_THINGS || bytes >= CARRY_BYTES {
+            let bytes = entry_bytes + load.small.encoded_bytes();
+            if things == CARRY_THINGS || bytes >= bytes_max {
                 return Ok(load);
             }
             things += 1;
@@ -117,8 +122,8 @@ fn load(readable: &Readable, segment: u64) -> Result<Load> {
             }
             match holding {
                 Holding::Entries { first, count } => {
-                    let stored = stored(readable, (group, log), first, count, CARRY_BYTES - bytes)?;
-                    bytes += stored.run.payload.bytes;
+                    let stored = stored(readable, (group, log), first, count, bytes_max - bytes)?;
+                    entry_bytes += RECORD_BYTES as u64 + stored.run.payload.bytes;
                     load.entries.push(stored);
                 }
                 small => load.small = load.small.log(group, |batch| batch.again(log, &small)),

@@ -37,11 +37,34 @@ const SLACK_SEGMENTS: u64 = 2;
 pub(super) struct Outlook {
     /// What kept the oldest segment, and its number.
     kept_by: Option<(u64, (u64, Holding))>,
-    /// The active segment then, and what all entries took.
+    /// The active segment then.
     active: u64,
-    live_bytes: u64,
+    /// The log is too long once what it holds has lost so much more.
+    lost_max: u64,
+    /// When everything was last carried that there was.
+    round: Option<Round>,
     /// The last attempt failed: nothing is tried in passing before the log has rolled.
     failed: bool,
+}
+
+/// The end of a round: everything that the log held was carried, or released.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// The active segment then.
+    active: u64,
+    /// What the segments before it took,
+    begun: u64,
+    /// and what had been lost by then.
+    lost: u64,
+}
+
+/// How long the log is, and how long it may be, in bytes.
+#[derive(Debug)]
+struct Length {
+    /// The segments before the active one.
+    begun: u64,
+    /// Twice what they hold, and some segments.
+    allowed: u64,
 }
 
 impl Shared {
@@ -56,8 +79,11 @@ impl Shared {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return, // Somebody is at it.
         };
-        let failed = self.maintain_locked(&mut maintenance).is_err();
-        self.core().outlook.failed = failed;
+        if self.maintain_locked(&mut maintenance).is_err() {
+            let mut core = self.core();
+            let active = core.commit.end().segment;
+            (core.outlook.active, core.outlook.failed) = (active, true);
+        }
     }
 
     /// See [`crate::Store::maintain`].
@@ -70,12 +96,12 @@ impl Shared {
 
     fn is_due(&self, durable: bool) -> bool {
         let core = self.core();
-        let Outlook { kept_by, active, live_bytes, failed } = &core.outlook;
+        let Outlook { kept_by, active, lost_max, failed, .. } = &core.outlook;
         if core.commit.end().segment != *active {
             return true;
         }
         let readable = self.read();
-        let lighter = || readable.state.bytes() < live_bytes - live_bytes / 8;
+        let lighter = || readable.state.lost() > *lost_max;
         let freed =
             || kept_by.as_ref().is_some_and(|(segment, holding)| !readable.state.still_holds(holding, *segment));
         durable && !failed && (freed() || lighter() || core.is_any_displaced(self.options.bugs))
@@ -93,31 +119,58 @@ impl Shared {
     /// is never carried twice.
     fn release_all(&self, maintenance: &mut Maintenance) -> Result<()> {
         let last = self.core().commit.end().segment;
+        let (mut worthwhile, mut has_carried) = (None, false);
         while let Some(oldest) = self.oldest().filter(|oldest| oldest.header.number < last) {
             let number = oldest.header.number;
-            let (kept_by, bytes) = self.look_at(number);
-            let is_kept = kept_by.is_some();
-            self.core().look(kept_by.map(|holding| (number, holding)), bytes);
-            if !is_kept {
+            let kept_by = self.read().state.any_holding(number);
+            if kept_by.is_none() {
                 self.release(maintenance, oldest)?;
-            } else if self.is_too_long() {
-                if self.options.bugs.has(Bug::ManifestBeforeCarry) {
-                    self.set_first_live(maintenance, number + 1)?;
-                }
-                self.carry(maintenance, number)?;
-            } else {
+                continue;
+            }
+            let length = self.length();
+            let is_too_long = length.begun > length.allowed;
+            if !is_too_long || !*worthwhile.get_or_insert_with(|| self.is_worthwhile()) {
+                self.look(kept_by.map(|holding| (number, holding)), &length);
                 return Ok(());
             }
+            if self.options.bugs.has(Bug::ManifestBeforeCarry) {
+                self.set_first_live(maintenance, number + 1)?;
+            }
+            self.carry(maintenance, number)?;
+            has_carried = true;
         }
-        let bytes = self.read().state.bytes();
-        self.core().look(None, bytes);
+        let length = self.length();
+        if has_carried {
+            self.end_round(&length);
+        }
+        self.look(None, &length);
         Ok(())
     }
 
-    /// What keeps the oldest segment, and what all entries take.
-    fn look_at(&self, oldest: u64) -> (Option<(u64, Holding)>, u64) {
+    /// Would carrying everything give back about as much as was written or lost since that was last done? Where live entries
+    /// fill the log, or where small segments are full of headers, it would win nothing, and be due again at once.
+    fn is_worthwhile(&self) -> bool {
+        let Some(round) = self.core().outlook.round else { return true };
         let readable = self.read();
-        (readable.state.any_holding(oldest), readable.state.bytes())
+        let written: u64 = readable.segments.range(round.active..).map(|(_, segment)| segment.header.capacity).sum();
+        written + readable.state.lost() - round.lost > round.begun / 4
+    }
+
+    fn end_round(&self, length: &Length) {
+        let mut core = self.core();
+        let (active, lost) = (core.commit.end().segment, self.read().state.lost());
+        core.outlook.round = Some(Round { active, begun: length.begun, lost });
+    }
+
+    /// Remembers what was found, and what must happen before it is worth looking again.
+    fn look(&self, kept_by: Option<(u64, (u64, Holding))>, length: &Length) {
+        let mut core = self.core();
+        let (active, lost) = (core.commit.end().segment, self.read().state.lost());
+        let outlook = &mut core.outlook;
+        // What goes was allowed twice. Where the log is too long already, a quarter must go: see `is_worthwhile`.
+        let room = length.allowed.checked_sub(length.begun).map_or(length.begun / 4, |room| room / 2);
+        (outlook.kept_by, outlook.lost_max, outlook.failed) = (kept_by, lost + room, false);
+        outlook.active = active;
     }
 
     /// Removes the files of snapshots whose successors are durable.
@@ -150,14 +203,20 @@ impl Shared {
         self.read().segments.first_key_value().map(|(_, segment)| segment.clone())
     }
 
-    /// Has the log grown beyond twice what it holds and some segments more?
-    fn is_too_long(&self) -> bool {
+    /// The log may take twice what it holds, and some segments more.
+    fn length(&self) -> Length {
         let active = self.core().commit.end().segment;
         let readable = self.read();
         let begun = readable.segments.range(..active).map(|(_, segment)| segment.header.capacity).sum::<u64>();
         let slack = readable.segments.get(&active).map_or(0, |segment| SLACK_SEGMENTS * segment.header.capacity);
+        let state = &readable.state;
+        let allowed = |entries: u64| 2 * (entries + state.small_bytes()) + slack;
         // The entries alone are a lower bound of the blocks they lie in, and known at once.
-        begun > 2 * readable.state.bytes() + slack && begun > 2 * live::blocks(&readable.state) * BLOCK_BYTES + slack
+        let at_least = allowed(state.bytes());
+        match begun <= at_least {
+            true => Length { begun, allowed: at_least },
+            false => Length { begun, allowed: allowed(live::blocks(state) * BLOCK_BYTES) },
+        }
     }
 
     /// Gives back the oldest segment, which holds nothing any more.
@@ -201,10 +260,5 @@ impl Core {
     fn is_any_displaced(&self, bugs: Bugs) -> bool {
         let durable = self.commit.durable();
         self.displaced.iter().any(|(sequence, _)| *sequence <= durable || bugs.has(Bug::OrphanRemovedTooEarly))
-    }
-
-    fn look(&mut self, kept_by: Option<(u64, (u64, Holding))>, live_bytes: u64) {
-        let active = self.commit.end().segment;
-        self.outlook = Outlook { kept_by, active, live_bytes, failed: false };
     }
 }
