@@ -58,6 +58,15 @@ struct Round {
     lost: u64,
 }
 
+/// How much the log may waste.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allowance {
+    /// As much as it holds, and some segments more: what is carried is carried seldom.
+    Ample,
+    /// Nothing that is to be had cheaply.
+    Tight,
+}
+
 /// How long the log is, and how long it may be, in bytes.
 #[derive(Debug)]
 struct Length {
@@ -89,9 +98,7 @@ impl Shared {
     /// See [`crate::Store::maintain`].
     pub(crate) fn maintain(&self) -> Result<()> {
         self.core().check_writable()?;
-        let mut maintenance = lock(&self.maintenance);
-        self.sweep(&mut maintenance)?;
-        self.maintain_locked(&mut maintenance)
+        self.maintain_locked(&mut lock(&self.maintenance))
     }
 
     fn is_due(&self, durable: bool) -> bool {
@@ -108,16 +115,26 @@ impl Shared {
     }
 
     fn maintain_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
-        let done = self.remove_displaced(maintenance).and_then(|()| self.release_all(maintenance));
+        let swept = self.sweep(maintenance).and_then(|()| self.remove_displaced(maintenance));
+        let done = swept.and_then(|()| self.release_all(maintenance, Allowance::Ample));
         if let Err(error) = &done {
             self.core().stats.maintenance_failed(error);
         }
         done
     }
 
+    /// Where the disk is full the log gives back one segment, if little is to be carried for it. Tells whether any was released.
+    pub(super) fn release_for_want_of_space(&self, maintenance: &mut Maintenance) -> bool {
+        let before = self.core().stats.released;
+        if let Err(error) = self.release_all(maintenance, Allowance::Tight) {
+            self.core().stats.maintenance_failed(&error);
+        }
+        self.core().stats.released > before
+    }
+
     /// Releases segments as long as the oldest one holds nothing, or is worth carrying. At most once around: what is carried
     /// is never carried twice.
-    fn release_all(&self, maintenance: &mut Maintenance) -> Result<()> {
+    fn release_all(&self, maintenance: &mut Maintenance, allowance: Allowance) -> Result<()> {
         let last = self.core().commit.end().segment;
         let (mut worthwhile, mut has_carried) = (None, false);
         while let Some(oldest) = self.oldest().filter(|oldest| oldest.header.number < last) {
@@ -125,11 +142,19 @@ impl Shared {
             let kept_by = self.read().state.any_holding(number);
             if kept_by.is_none() {
                 self.release(maintenance, oldest)?;
+                if allowance == Allowance::Tight && !(has_carried && maintenance.pool.is_empty()) {
+                    return Ok(()); // What the disk had too little for can be had now.
+                }
                 continue;
             }
             let length = self.length();
-            let is_too_long = length.begun > length.allowed;
-            if !is_too_long || !*worthwhile.get_or_insert_with(|| self.is_worthwhile()) {
+            let is_due = match allowance {
+                Allowance::Ample => {
+                    length.begun > length.allowed && *worthwhile.get_or_insert_with(|| self.is_worthwhile())
+                }
+                Allowance::Tight => self.is_nearly_empty(number)?,
+            };
+            if !is_due {
                 self.look(kept_by.map(|holding| (number, holding)), &length);
                 return Ok(());
             }
