@@ -67,6 +67,8 @@ pub(crate) struct Recovered {
     pub(crate) report: RecoveryReport,
     /// Where the log ends: the link that the next segment will carry.
     pub(crate) end: Link,
+    /// Does no header lie behind that end? Then nothing that was cut could come back if writing went on there.
+    pub(crate) ends_cleanly: bool,
     /// Records and bytes of each batch in the last segment: what its footer will have to tell.
     pub(crate) tail_batches: Vec<(u64, u64)>,
     pub(crate) unechoed: Vec<(u64, Vec<Record>)>,
@@ -327,6 +329,7 @@ fn judge(replay: Replay, segments: BTreeMap<u64, Option<Segment>>, begun: Begun,
         prepared,
         report: RecoveryReport { clean, batches: replay.batches, last_batch: end.sequence, torn },
         end,
+        ends_cleanly: !behind,
         tail_batches: replay.tail_batches,
         unechoed: replay.unechoed,
         unechoed_link: replay.unechoed_link,

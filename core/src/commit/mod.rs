@@ -12,7 +12,8 @@
 //! 4. The first batch of a segment carries the link, and is issued only when the segment before is durable to its end.
 //! 5. A batch is accepted only after room for it in the worst case, for what closes its segment included, is known to
 //!    exist. So nothing that was accepted can fail for lack of space.
-//! 6. A batch with entries is accepted only if a prepared segment is left behind it. That one is for purging a full store.
+//! 6. A batch with entries is accepted only if a prepared segment is left behind it. That one is for purging a full store:
+//!    what neither brings nor drops entries leaves a quarter of it.
 //! 7. After the first failure nothing is issued any more.
 #![forbid(unsafe_code)]
 
@@ -26,7 +27,7 @@ mod schedules;
 use crate::error::Error;
 use crate::format::batch::{Content, HEADER_BYTES, Header};
 use crate::format::body::{stamp_entry, stamp_of};
-use crate::format::directory::{RECORD_BYTES, Record};
+use crate::format::directory::{Kind, RECORD_BYTES, Record};
 use crate::format::fields::Writer;
 use crate::format::segment::{SEGMENT_START, SegmentHeader};
 use crate::format::supplement::{Link, SUPPLEMENT_BYTES_FIXED, Supplement};
@@ -35,7 +36,7 @@ use crate::number::{size, within_segment};
 use crate::planted::{Bug, Bugs};
 use echo::Interval;
 use room::Room;
-pub(crate) use room::{Need, footer_share};
+pub(crate) use room::{Leaves, Need, footer_share};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ use std::sync::Arc;
 const WRITE_BYTES_MAX: u64 = 4 << 20;
 
 /// The segment that is kept back must hold a batch like this one: a purge and a few operations more.
-const KEPT_BACK: Need = Need { records: 4, bytes: BLOCK_BYTES, leaves_one: false };
+const KEPT_BACK: Need = Need { records: 4, bytes: BLOCK_BYTES, leaves: Leaves::Nothing };
 
 /// A caller's batch, encoded as far as it can be before its place is known.
 #[derive(Debug, Default)]
@@ -61,7 +62,18 @@ impl Sealed {
         Need {
             records: self.records.len() as u64,
             bytes: (HEADER_BYTES + self.directory.len() + self.bodies.len()) as u64,
-            leaves_one: self.contents.iter().any(|content| matches!(content, Content::Entries(_))),
+            leaves: self.leaves(),
+        }
+    }
+
+    fn leaves(&self) -> Leaves {
+        let drops = [Kind::Truncate, Kind::Remove, Kind::Purge, Kind::Reset, Kind::DropGroup];
+        if self.contents.iter().any(|content| matches!(content, Content::Entries(_))) {
+            Leaves::Segment
+        } else if self.records.iter().any(|record| drops.contains(&record.kind)) {
+            Leaves::Nothing
+        } else {
+            Leaves::Room
         }
     }
 
@@ -329,16 +341,21 @@ impl Commit {
         if !room.take(need) {
             let capacity = room.capacity_for(need);
             match self.prepared.get(next) {
-                Some(header) if header.capacity >= capacity => (segment, next) = (header.number, next + 1),
+                Some(header) if header.capacity >= capacity => {
+                    room.enter(header.capacity, SEGMENT_START, 0);
+                    room.take_granted(need);
+                    (segment, next) = (header.number, next + 1);
+                }
                 _ => return Reservation::NeedsSegment { at: next, capacity },
             }
-            room.take_granted(need);
         }
+        let granted = Reservation::Granted(Grant(segment));
         let kept_back = room.capacity_for(&KEPT_BACK);
-        match self.prepared.get(next) {
-            Some(header) if header.capacity >= kept_back => Reservation::Granted(Grant(segment)),
-            _ if need.leaves_one => Reservation::NeedsSegment { at: next, capacity: kept_back },
-            _ => Reservation::Granted(Grant(segment)),
+        match (need.leaves, self.prepared.get(next)) {
+            (Leaves::Nothing, _) | (Leaves::Room, Some(_)) => granted,
+            (Leaves::Room, None) if room.has_quarter() => granted,
+            (Leaves::Segment, Some(spare)) if spare.capacity >= kept_back => granted,
+            _ => Reservation::NeedsSegment { at: next, capacity: kept_back },
         }
     }
 
@@ -351,6 +368,16 @@ impl Commit {
     /// Takes the prepared segments from `at` on away, so that they can be made larger.
     pub(crate) fn take_prepared(&mut self, at: usize) -> Vec<SegmentHeader> {
         self.prepared.split_off(at.min(self.prepared.len())).into()
+    }
+
+    /// Goes on in the segment in which the log ends, at a new block, after all. True only before anything was accepted that
+    /// goes elsewhere.
+    pub(crate) fn resume(&mut self, header: SegmentHeader, footer_bytes: u64) -> bool {
+        let is_open = self.tail.is_none() && self.queue.is_empty() && self.link.segment == header.number;
+        if is_open {
+            self.tail = Some(Tail { header, position: self.link.end, footer_bytes, open_block: false });
+        }
+        is_open
     }
 
     /// Is there a segment that is being written, as opposed to one that the next batch will begin?
@@ -537,7 +564,6 @@ impl Commit {
 mod tests {
     use super::*;
     use crate::entry::{Entry, HardState};
-    use crate::format::directory::Kind;
     use crate::format::golden::{self, assert_bytes, record};
     use crate::options::Options;
     use crate::store::Batch;

@@ -25,8 +25,18 @@ const CLOSING_BYTES: u64 = BLOCK_BYTES + HEADER_BYTES as u64 + SUPPLEMENT + BLOC
 pub(crate) struct Need {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// Must it leave one prepared segment untouched? All that brings entries must, so that a full store can be purged.
-    pub(crate) leaves_one: bool,
+    pub(crate) leaves: Leaves,
+}
+
+/// What a batch must leave of the segments that there are, so that a full store can be purged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// One prepared segment: whatever brings entries.
+    Segment,
+    /// A quarter of the last segment: votes and the like, of which there may be any number.
+    Room,
+    /// Nothing: what drops entries, since space comes back by it.
+    Nothing,
 }
 
 impl Need {
@@ -68,6 +78,11 @@ impl Room {
             *self = room;
         }
         fits
+    }
+
+    /// Would a quarter of the segment be left if it were closed and sealed now?
+    pub(super) fn has_quarter(&self) -> bool {
+        self.end() + self.capacity / 4 <= self.capacity
     }
 
     /// Takes room for a batch that it was granted before.

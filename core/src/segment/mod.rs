@@ -19,6 +19,9 @@ use std::sync::Arc;
 /// The name of a segment that is being made.
 pub(crate) const NEW_SEGMENT_NAME: &str = "segment.new";
 
+/// Of its header.
+const COPIES: u64 = SEGMENT_START / BLOCK_BYTES;
+
 /// One open segment file whose header was valid.
 #[derive(Debug, Clone)]
 pub(crate) struct Segment {
@@ -61,7 +64,7 @@ impl Segment {
         let name = segment_name(number);
         let file = directory.open(&name, Access::ReadWrite).map_err(|error| Error::io("open", &name, error))?;
         let mut why = String::new();
-        for copy in 0..SEGMENT_START / BLOCK_BYTES {
+        for copy in 0..COPIES {
             match read_header(&*file, &name, copy * BLOCK_BYTES)? {
                 Ok(header) if header.number == number && header.store == *store => {
                     return Ok(Ok(Segment { header, file }));
@@ -92,18 +95,26 @@ impl Segment {
             self.file.prewrite(header.capacity).map_err(|error| not_grown("allocate", error))?;
         }
         let renewed = Segment { header, file: Arc::clone(&self.file) };
-        renewed.write_header().map_err(Renewal::InDoubt)?;
+        // One copy after the other: a crash that spoiled both would leave a file to be made anew, on a disk that may be full.
+        for copy in 0..COPIES {
+            renewed.write_copy(copy).and_then(|()| renewed.flush()).map_err(Renewal::InDoubt)?;
+        }
         *self = renewed;
         Ok(())
     }
 
     /// Writes both copies of the header and flushes the file.
     fn write_header(&self) -> Result<()> {
-        let block = self.header.encode();
-        for copy in 0..SEGMENT_START / BLOCK_BYTES {
-            let written = self.file.write_all_at(copy * BLOCK_BYTES, &block);
-            written.map_err(|error| Error::io("write the header of", self.name(), error))?;
-        }
+        (0..COPIES).try_for_each(|copy| self.write_copy(copy))?;
+        self.flush()
+    }
+
+    fn write_copy(&self, copy: u64) -> Result<()> {
+        let written = self.file.write_all_at(copy * BLOCK_BYTES, &self.header.encode());
+        written.map_err(|error| Error::io("write the header of", self.name(), error))
+    }
+
+    fn flush(&self) -> Result<()> {
         self.file.sync_data().map_err(|error| Error::io("flush", self.name(), error))
     }
 }

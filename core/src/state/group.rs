@@ -10,6 +10,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// What stands on the disk for small state beside bytes of the caller's: a record, the body of a hard state, and, at most,
+/// that of a snapshot without its configuration.
+const RECORD_BYTES: u64 = 48;
+const HARD_STATE_BYTES: u64 = 32;
+const MARK_BYTES_MAX: u64 = 28;
+
 /// A piece of small state, and the number of the segment that holds its newest copy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept<T> {
@@ -47,6 +53,16 @@ impl Extras {
     fn is_empty(&self) -> bool {
         let has_number = self.told_next.is_some() || self.noted_commit.is_some();
         self.boundary.is_none() && !has_number && self.meta.is_empty() && self.snapshot.is_none()
+    }
+
+    /// See [`Group::small_bytes`].
+    fn small_bytes(&self) -> u64 {
+        let numbers = u64::from(self.told_next.is_some()) + u64::from(self.noted_commit.is_some());
+        let boundary = self.boundary.as_ref().map_or(0, |kept| RECORD_BYTES + kept.value.blob.len() as u64);
+        let config = |mark: &Mark| mark.config.len() as u64;
+        let snapshot = self.snapshot.as_ref().map_or(0, |kept| RECORD_BYTES + MARK_BYTES_MAX + config(&kept.value));
+        let meta = self.meta.len() as u64 * (RECORD_BYTES + 1) + self.meta_bytes();
+        numbers * RECORD_BYTES + boundary + snapshot + meta
     }
 
     /// Keys and values together.
@@ -149,6 +165,12 @@ impl<P: Payload> Group<P> {
     /// Names and values that metadata keeps, in bytes.
     pub(crate) fn meta_bytes(&self) -> u64 {
         self.extras().meta_bytes()
+    }
+
+    /// What the small state takes on the disk, in bytes, with the records that tell it. Numbers stand in a record.
+    pub(super) fn small_bytes(&self) -> u64 {
+        let hard_state = if self.hard_state.is_some() { RECORD_BYTES + HARD_STATE_BYTES } else { 0 };
+        hard_state + self.extras.as_ref().map_or(0, |extras| extras.small_bytes())
     }
 
     /// A copy without the payload: presence, terms and small state.

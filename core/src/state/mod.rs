@@ -20,11 +20,18 @@ pub(crate) struct State<P> {
     groups: HashMap<u64, Box<Group<P>>>,
     /// What all entries take on the disk.
     bytes: u64,
+    /// What all small state takes there.
+    small_bytes: u64,
+    /// See [`State::lost`].
+    lost: u64,
 }
+
+/// An entry lies in this much more of the disk than its own bytes, at most: it may begin and end inside of blocks of 4 KiB.
+const BLOCKS_AROUND_BYTES: u64 = 2 * 4096;
 
 impl<P> Default for State<P> {
     fn default() -> Self {
-        State { groups: HashMap::new(), bytes: 0 }
+        State { groups: HashMap::new(), bytes: 0, small_bytes: 0, lost: 0 }
     }
 }
 
@@ -55,6 +62,17 @@ impl<P: Payload> State<P> {
         self.bytes
     }
 
+    /// What all small state takes on the disk, in bytes: hard states, boundaries, metadata and the like, with their records.
+    pub(crate) fn small_bytes(&self) -> u64 {
+        self.small_bytes
+    }
+
+    /// By how many bytes the blocks that hold anything may have become fewer so far, at most: a number that only grows, to
+    /// be compared with what it was.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// Applies an operation that stands in a batch in the segment `home`. An append below the next index is an error: at
     /// replay it proves that a truncation before it was lost. One above it is none: what lay between stands in a later
     /// batch, because the segment that held it was released.
@@ -66,9 +84,15 @@ impl<P: Payload> State<P> {
         {
             return Err(Error::NotContiguous { group, expected: next, got: *first });
         }
-        let before = log.runs.bytes();
+        let (count, bytes, small) = (log.runs.count(), log.runs.bytes(), log.small_bytes());
+        let (more, more_bytes) = operation.adds();
         log.apply(operation, home);
-        self.bytes = self.bytes - before + log.runs.bytes();
+        let small_after = log.small_bytes();
+        let gone = (count + more).saturating_sub(log.runs.count());
+        let gone_bytes = (bytes + more_bytes).saturating_sub(log.runs.bytes());
+        self.lost += gone.saturating_mul(BLOCKS_AROUND_BYTES) + gone_bytes + small.saturating_sub(small_after);
+        self.bytes = self.bytes - bytes + log.runs.bytes();
+        self.small_bytes = self.small_bytes - small + small_after;
         if log.is_empty() {
             self.groups.remove(&group);
         }
@@ -176,6 +200,7 @@ struct Drafted<P> {
 /// A copy that keeps presence, terms and small state: what a write is checked against.
 impl<P: Payload> From<&State<P>> for State<()> {
     fn from(state: &State<P>) -> Self {
-        State { groups: state.groups.iter().map(|(group, log)| (*group, Box::new(log.shape()))).collect(), bytes: 0 }
+        let groups = state.groups.iter().map(|(group, log)| (*group, Box::new(log.shape()))).collect();
+        State { groups, ..State::default() }
     }
 }

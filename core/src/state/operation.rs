@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::entry::{Boundary, HardState};
+use crate::index::Payload;
 
 /// How entries join those that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +92,16 @@ pub(crate) enum Operation<P> {
     },
     /// Where an empty log goes on: the number of an earlier reset, told again.
     Next(u64),
+}
+
+impl<P: Payload> Operation<P> {
+    /// How many entries it brings, and what they take on the disk.
+    pub(super) fn adds(&self) -> (u64, u64) {
+        match self {
+            Operation::Entries { count, payload, .. } => (*count, payload.bytes()),
+            _ => (0, 0),
+        }
+    }
 }
 
 impl<P> Operation<P> {

@@ -69,6 +69,11 @@ impl Batch {
         self.records.is_empty() && self.error.is_none()
     }
 
+    /// What directory and bodies take so far, in bytes.
+    pub(super) fn encoded_bytes(&self) -> u64 {
+        (self.records.len() * RECORD_BYTES + self.bodies.bytes.len()) as u64
+    }
+
     /// The files that the batch names, each with the place of its operation.
     pub(super) fn take_snapshots(&mut self) -> Vec<(usize, UnnamedSnapshot)> {
         std::mem::take(&mut self.snapshots)

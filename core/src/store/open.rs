@@ -115,7 +115,8 @@ impl Shared {
 
     fn assemble(options: &Options, path: &Path, found: Opened) -> Shared {
         let Opened { directory, lock, manifest, recovered, predecessors } = found;
-        let Recovered { state, chain, mut prepared, report, end, tail_batches, unechoed, unechoed_link } = recovered;
+        let Recovered { state, chain, mut prepared, report, end, ends_cleanly, .. } = recovered;
+        let Recovered { tail_batches, unechoed, unechoed_link, .. } = recovered;
         let highest = manifest.slot.highest_created;
         let last = chain.last().map_or(0, |segment| segment.header.number);
         let newest_number = prepared.last_key_value().map_or(last, |(number, _)| *number).max(highest);
@@ -124,6 +125,8 @@ impl Shared {
         let newest_capacity = newest.map_or(first, |segment| segment.header.capacity);
         let active = chain.last().filter(|_| report.clean).map(|segment| segment.header);
         let footer_bytes = tail_batches.iter().map(|(records, bytes)| footer_share(*records, *bytes)).sum();
+        let last_header = chain.last().map(|segment| segment.header);
+        let resumable = last_header.filter(|_| !report.clean && ends_cleanly).map(|header| (header, footer_bytes));
         let mut segments: BTreeMap<_, _> = chain.into_iter().map(|segment| (segment.header.number, segment)).collect();
         let mut commit = Commit::new(
             Start { sequence: end.sequence, link: end, active, footer_bytes, unechoed, unechoed_link },
@@ -154,6 +157,7 @@ impl Shared {
                 newest: newest_number,
                 newest_capacity,
                 pool: Vec::new(),
+                resumable,
                 swept: false,
                 lock: Some(lock),
             }),

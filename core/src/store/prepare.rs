@@ -8,6 +8,7 @@ use crate::commit::{Need, Reservation};
 use crate::error::{Error, Result};
 use crate::format::segment::{CAPACITY_MAX, SegmentHeader};
 use crate::format::{BLOCK_BYTES, Salt, round_up};
+use crate::options::SEGMENT_BYTES_FIRST;
 use crate::planted::Bug;
 use crate::registry::lock;
 use crate::segment::manifest::Manifest;
@@ -35,21 +36,26 @@ impl Shared {
         if maintenance.manifest.slot.clean {
             maintenance.manifest.write(|slot| slot.clean = false)?;
         }
+        // What it removes may be the room that the first write needs; what it cannot remove is none of that write's concern.
+        self.sweep_in_passing(maintenance);
         while !maintenance.unused.is_empty() {
             let as_before = maintenance.newest_capacity.min(self.segment_bytes());
             self.settle_first(maintenance, 0, as_before)?;
-        }
-        // What it removes may be the room that the first write needs; what it cannot remove is none of that write's concern.
-        if let Err(error) = self.sweep(maintenance) {
-            self.core().stats.maintenance_failed(&error);
         }
         self.core().ready = true;
         Ok(())
     }
 
-    /// Makes the segment exist and be large enough that stands between a batch and its reservation.
+    /// Makes the segment exist and be large enough that stands between a batch and its reservation. On a full disk, out of
+    /// what the log does not need.
     pub(super) fn prepare(&self, need: &Need) -> Result<()> {
-        self.prepare_locked(&mut lock(&self.maintenance), need)
+        let maintenance = &mut *lock(&self.maintenance);
+        match self.prepare_locked(maintenance, need) {
+            Err(Error::NoSpace { .. }) if self.release_for_want_of_space(maintenance) => {
+                self.prepare_locked(maintenance, need)
+            }
+            prepared => prepared,
+        }
     }
 
     pub(super) fn prepare_locked(&self, maintenance: &mut Maintenance, need: &Need) -> Result<()> {
@@ -75,9 +81,21 @@ impl Shared {
             let number = maintenance.newest;
             maintenance.unused.insert(number, None);
         }
+        // A leftover of an earlier failure may be the room that this one needs.
+        self.sweep_in_passing(maintenance);
         // A segment that was filled, and still holds something, doubles those to come, up to the configured size.
         let doubled = maintenance.newest_capacity.max(2 * filled);
-        self.settle_first(maintenance, capacity, doubled.min(self.segment_bytes()))
+        match self.settle_first(maintenance, capacity, doubled.min(self.segment_bytes())) {
+            Err(Error::NoSpace { .. }) if self.resume(maintenance) => Ok(()),
+            settled => settled,
+        }
+    }
+
+    /// After an unclean stop writing goes on in another segment. Where a full disk has none, it goes on in the one in which
+    /// the log ended, if nothing lies behind that end: a full store must be purged, however often its node is killed.
+    fn resume(&self, maintenance: &mut Maintenance) -> bool {
+        let resumable = maintenance.resumable.take();
+        resumable.is_some_and(|(header, footer_bytes)| self.core().commit.resume(header, footer_bytes))
     }
 
     /// Makes the first unused segment usable: renewed, or made anew with room to spare, then counted in the manifest.
@@ -94,7 +112,7 @@ impl Shared {
                     return Err(error);
                 }
             },
-            None => self.make(maintenance, number, capacity, preferred)?,
+            None => self.make_that_fits(maintenance, number, capacity, preferred)?,
         };
         maintenance.unused.insert(number, Some(segment.clone()));
         if number > maintenance.manifest.slot.highest_created {
@@ -109,6 +127,27 @@ impl Shared {
         self.readable().segments.insert(number, segment.clone());
         self.core().commit.add_prepared(segment.header);
         Ok(())
+    }
+
+    /// Makes a segment of `preferred` bytes, or, where the disk has not so much, of a half, a quarter and so on, as long as it
+    /// has `needed` bytes and is not smaller than a first one.
+    fn make_that_fits(
+        &self,
+        maintenance: &mut Maintenance,
+        number: u64,
+        needed: u64,
+        preferred: u64,
+    ) -> Result<Segment> {
+        let least = needed.max(SEGMENT_BYTES_FIRST);
+        let mut size = preferred;
+        loop {
+            // Whatever it leaves behind when it fails is swept away.
+            let made = self.make(maintenance, number, needed, size).inspect_err(|_| maintenance.swept = false);
+            match made {
+                Err(Error::NoSpace { .. }) if size / 2 >= least => size = round_up(size / 2, BLOCK_BYTES),
+                made => return made,
+            }
+        }
     }
 
     /// Makes a segment of at least `needed` bytes, if possible of `preferred`, from a file of the pool if there is one.

@@ -12,6 +12,7 @@ use super::snapshot::Staged;
 use super::stats::Counters;
 use crate::commit::Commit;
 use crate::error::{Error, Result};
+use crate::format::segment::SegmentHeader;
 use crate::io::{Directory, LockGuard, generation};
 use crate::options::{Options, Position};
 use crate::recovery::RecoveryReport;
@@ -55,6 +56,9 @@ pub(super) struct Maintenance {
     /// The capacity of that segment; what the first one is to have if there is none.
     pub(super) newest_capacity: u64,
     pub(super) pool: Vec<Pooled>,
+    /// Where the log ended before an unclean stop, if writing can go on there, and what its footer has to tell: for a full
+    /// disk.
+    pub(super) resumable: Option<(SegmentHeader, u64)>,
     /// Were all leftovers removed since the last one could have come about?
     pub(super) swept: bool,
     /// Held while the store may write; dropping it lets another process in.

@@ -10,15 +10,29 @@ use crate::state::Mark;
 use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The numbers of files that are being written, or that no batch names yet: maintenance leaves them alone.
 #[derive(Debug, Default)]
-pub(super) struct Staged(Mutex<HashSet<u64>>);
+pub(super) struct Staged {
+    numbers: Mutex<HashSet<u64>>,
+    /// Was any given up, so that its file is there still if it could not be removed?
+    given_up: AtomicBool,
+}
 
 impl Staged {
     pub(super) fn has(&self, number: u64) -> bool {
-        lock(&self.0).contains(&number)
+        lock(&self.numbers).contains(&number)
+    }
+
+    pub(super) fn is_any_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    /// To be called before looking for such files.
+    pub(super) fn forget_given_up(&self) {
+        self.given_up.store(false, Ordering::Release);
     }
 }
 
@@ -26,6 +40,7 @@ impl Staged {
 struct StagedNumber {
     opening: Arc<Opening>,
     number: u64,
+    is_named: bool,
 }
 
 impl StagedNumber {
@@ -34,15 +49,20 @@ impl StagedNumber {
         let shared = opening.shared()?;
         let random = u64::from_le_bytes(shared.random()?[..8].try_into().expect("eight bytes"));
         let number = random.clamp(1, u64::MAX - 1);
-        lock(&shared.staged.0).insert(number);
-        Ok(StagedNumber { opening: Arc::clone(opening), number })
+        lock(&shared.staged.numbers).insert(number);
+        Ok(StagedNumber { opening: Arc::clone(opening), number, is_named: false })
     }
 }
 
 impl Drop for StagedNumber {
     fn drop(&mut self) {
-        if let Ok(shared) = self.opening.shared() {
-            lock(&shared.staged.0).remove(&self.number);
+        // The store may go on when this opening is closed.
+        if self.opening.check_process().is_ok() {
+            let staged = &self.opening.shared.staged;
+            lock(&staged.numbers).remove(&self.number);
+            if !self.is_named {
+                staged.given_up.store(true, Ordering::Release);
+            }
         }
     }
 }
@@ -136,6 +156,7 @@ impl UnnamedSnapshot {
     /// The log answers for the file from now on.
     pub(super) fn named(&mut self) {
         self.file.named();
+        self.number.is_named = true;
     }
 }
 

@@ -7,7 +7,7 @@
 use super::batch::{Batch, check_index};
 use super::shared::{Core, Shared};
 use super::snapshot::UnnamedSnapshot;
-use crate::commit::{Action, Reservation, Sealed, Write};
+use crate::commit::{Action, Leaves, Reservation, Sealed, Write};
 use crate::error::{Error, Result};
 use crate::format::directory::{Kind, Record};
 use crate::options::{Durability, Position};
@@ -110,6 +110,7 @@ impl Shared {
         snapshots: &mut [(usize, UnnamedSnapshot)],
         durable: bool,
     ) -> Result<(MutexGuard<'_, Core>, Option<u64>)> {
+        let mut is_full = false;
         loop {
             let mut core = self.core();
             core.check_writable()?;
@@ -130,6 +131,11 @@ impl Shared {
             }
             let mut need = sealed.need();
             need.add_records(notes.len());
+            // Everybody leaves a prepared segment behind, so that there is one when the disk is full.
+            let least = need.leaves;
+            if !is_full {
+                need.leaves = Leaves::Segment;
+            }
             match core.commit.reserve(&need) {
                 Reservation::Granted(grant) => {
                     for note in &notes {
@@ -144,7 +150,13 @@ impl Shared {
                 }
                 Reservation::NeedsSegment { .. } => {
                     drop(core);
-                    self.prepare(&need)?;
+                    match self.prepare(&need) {
+                        Err(error @ Error::NoSpace { .. }) if need.leaves != least => {
+                            self.core().stats.maintenance_failed(&error);
+                            is_full = true;
+                        }
+                        prepared => prepared?,
+                    }
                 }
             }
         }

@@ -7,9 +7,10 @@
 
 use super::super::batch::Batch;
 use super::super::shared::{Maintenance, Readable, Shared};
-use crate::commit::{Reservation, Sealed};
+use crate::commit::{Leaves, Reservation, Sealed};
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::format::directory::RECORD_BYTES;
 use crate::index::Run;
 use crate::number::size;
 use crate::planted::Bug;
@@ -17,10 +18,15 @@ use crate::replay::Places;
 use crate::segment::Segment;
 use crate::state::{Group, Holding};
 
-/// One batch carries about so much data, in bytes, but only a part of a segment; and at most so many things.
+/// One batch carries about so much data, in bytes, and at most so many things.
 const CARRY_BYTES: u64 = 1 << 20;
-const SEGMENT_PART: u64 = 8;
 const CARRY_THINGS: usize = 1024;
+
+/// And no more than such a part of a segment: the room that a large batch leaves at the end of one is lost.
+const CARRY_PARTS: u64 = 8;
+
+/// A segment that holds less than such a part of a segment is nearly empty.
+const NEARLY_EMPTY_PARTS: u64 = 8;
 
 /// So often in a row the groups may have changed meanwhile, before somebody else is let go first.
 const ATTEMPTS: usize = 32;
@@ -33,6 +39,9 @@ struct Load {
     groups: Vec<u64>,
     small: Batch,
     entries: Vec<Stored>,
+    /// How much it is.
+    things: usize,
+    entry_bytes: u64,
 }
 
 /// Entries of one run, and where they lie.
@@ -61,8 +70,16 @@ impl Shared {
         Ok(false)
     }
 
+    /// Do segments up to this one hold so little that copies of it fit into what is kept back for purging?
+    pub(super) fn is_nearly_empty(&self, segment: u64) -> Result<bool> {
+        let least = self.segment_bytes() / NEARLY_EMPTY_PARTS;
+        // Of entries that would not all fit a part is loaded: more than half of what may be.
+        let load = load(&self.read(), segment, 2 * least)?;
+        Ok(load.things < CARRY_THINGS && load.bytes() < least)
+    }
+
     fn load(&self, segment: u64) -> Result<Load> {
-        load(&self.read(), segment, CARRY_BYTES.min(self.segment_bytes() / SEGMENT_PART))
+        load(&self.read(), segment, CARRY_BYTES.min(self.segment_bytes() / CARRY_PARTS))
     }
 
     /// Writes a batch of copies; false, and nothing written, if any of the groups has changed meanwhile.
@@ -73,9 +90,9 @@ impl Shared {
         groups: &[u64],
         written: u64,
     ) -> Result<bool> {
-        // Copies may use the segment that is kept back: they are on the way to giving one back.
+        // Copies may use the segment that is kept back, as far as votes may: they are on the way to giving one back.
         let mut need = sealed.need();
-        need.leaves_one = false;
+        need.leaves = Leaves::Room;
         loop {
             let mut core = self.core();
             core.check_writable()?;
@@ -107,20 +124,20 @@ impl Shared {
 /// As much as one batch carries of what segments up to this one hold.
 fn load(readable: &Readable, segment: u64, bytes_max: u64) -> Result<Load> {
     let mut load = Load { written: readable.written, ..Load::default() };
-    let (mut things, mut bytes) = (0, 0);
     for (group, log) in readable.state.iter() {
         for holding in log.holdings(segment) {
-            if things == CARRY_THINGS || bytes >= bytes_max {
+            let bytes = load.bytes();
+            if load.things == CARRY_THINGS || bytes >= bytes_max {
                 return Ok(load);
             }
-            things += 1;
+            load.things += 1;
             if load.groups.last() != Some(&group) {
                 load.groups.push(group);
             }
             match holding {
                 Holding::Entries { first, count } => {
                     let stored = stored(readable, (group, log), first, count, bytes_max - bytes)?;
-                    bytes += stored.run.payload.bytes;
+                    load.entry_bytes += RECORD_BYTES as u64 + stored.run.payload.bytes;
                     load.entries.push(stored);
                 }
                 small => load.small = load.small.log(group, |batch| batch.again(log, &small)),
@@ -151,6 +168,11 @@ fn stored(
 }
 
 impl Load {
+    /// What it takes in a batch.
+    fn bytes(&self) -> u64 {
+        self.entry_bytes + self.small.encoded_bytes()
+    }
+
     /// Reads the entries and makes the batch. No limit of the options counts here: what is there is there.
     fn sealed(self) -> Result<Sealed> {
         let mut batch = self.small;

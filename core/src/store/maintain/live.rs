@@ -1,43 +1,14 @@
-//! How much of the disk the store needs for what it holds: the blocks in which any entry lies, and the small state.
+//! How much of the disk the entries need: the blocks in which any of them lies.
 #![forbid(unsafe_code)]
 
 use crate::format::BLOCK_BYTES;
-use crate::format::body::HARD_STATE_BYTES;
-use crate::format::directory::RECORD_BYTES;
 use crate::number::size;
 use crate::replay::Places;
-use crate::state::{Group, State};
+use crate::state::State;
 use std::collections::HashMap;
 
-/// What a segment cannot use for batches: headers, closing batch, footer, and what is lost at the end.
-const SEGMENT_OVERHEAD_BYTES: u64 = 24 << 10;
-
-/// What a snapshot's record has in its body, beside the configuration, at most.
-const SNAPSHOT_META_BYTES: usize = 32;
-
-/// What a log of segments of this capacity takes that holds nothing else, in bytes. Looks at every position.
-pub(super) fn bytes(state: &State<Places>, capacity: u64) -> u64 {
-    let small: u64 = state.iter().map(|(_, log)| small_state(log)).sum();
-    let content = blocks(state) * BLOCK_BYTES + small;
-    let usable = capacity.saturating_sub(SEGMENT_OVERHEAD_BYTES).max(BLOCK_BYTES);
-    content + content.div_ceil(usable) * (capacity - usable)
-}
-
-/// What one group's small state takes in a batch: a record for each piece, and the same again in an echo.
-fn small_state(log: &Group<Places>) -> u64 {
-    let extras = log.extras();
-    let mut bodies = Vec::new();
-    bodies.extend(log.hard_state.map(|_| HARD_STATE_BYTES));
-    bodies.extend(extras.boundary.as_ref().map(|kept| kept.value.blob.len()));
-    bodies.extend(extras.snapshot.as_ref().map(|kept| SNAPSHOT_META_BYTES + kept.value.config.len()));
-    bodies.extend(extras.told_next.map(|_| 0));
-    bodies.extend(extras.noted_commit.map(|_| 0));
-    bodies.extend(extras.meta.iter().map(|(key, kept)| 1 + key.len() + kept.value.len()));
-    bodies.iter().map(|body| (body + 2 * RECORD_BYTES) as u64).sum()
-}
-
 /// How many blocks hold any part of an entry, each counted once. Looks at every position.
-fn blocks(state: &State<Places>) -> u64 {
+pub(super) fn blocks(state: &State<Places>) -> u64 {
     let mut segments: HashMap<u64, Vec<u64>> = HashMap::new();
     for (_, log) in state.iter() {
         for (_, run) in log.runs.iter() {

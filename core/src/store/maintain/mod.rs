@@ -20,6 +20,7 @@ mod sweep;
 
 use super::shared::{Core, Maintenance, Shared};
 use crate::error::{Error, Result};
+use crate::format::BLOCK_BYTES;
 use crate::format::snapshot::snapshot_name;
 use crate::planted::{Bug, Bugs};
 use crate::registry::lock;
@@ -36,26 +37,43 @@ const SLACK_SEGMENTS: u64 = 2;
 pub(super) struct Outlook {
     /// What kept the oldest segment, and its number.
     kept_by: Option<(u64, (u64, Holding))>,
-    /// The active segment then, and what all entries took.
-    at: Extent,
-    /// The same when the blocks in use were counted last, which looks at every entry, and the log was not too long.
-    counted: Option<Extent>,
+    /// The active segment then.
+    active: u64,
+    /// The log is too long once what it holds has lost so much more.
+    lost_max: u64,
+    /// When everything was last carried that there was.
+    round: Option<Round>,
     /// The last attempt failed: nothing is tried in passing before the log has rolled.
     failed: bool,
 }
 
-/// How far the log had come, and how much it held.
-#[derive(Debug, Clone, Copy, Default)]
-struct Extent {
+/// The end of a round: everything that the log held was carried, or released.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// The active segment then.
     active: u64,
-    live_bytes: u64,
+    /// What the segments before it took,
+    begun: u64,
+    /// and what had been lost by then.
+    lost: u64,
 }
 
-impl Extent {
-    /// Is it lighter by an eighth than it was?
-    fn is_lighter_than(&self, before: &Extent) -> bool {
-        self.live_bytes < before.live_bytes - before.live_bytes / 8
-    }
+/// How much the log may waste.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allowance {
+    /// As much as it holds, and some segments more: what is carried is carried seldom.
+    Ample,
+    /// Nothing that is to be had cheaply.
+    Tight,
+}
+
+/// How long the log is, and how long it may be, in bytes.
+#[derive(Debug)]
+struct Length {
+    /// The segments before the active one.
+    begun: u64,
+    /// Twice what they hold, and some segments.
+    allowed: u64,
 }
 
 impl Shared {
@@ -70,47 +88,74 @@ impl Shared {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return, // Somebody is at it.
         };
-        let failed = self.maintain_locked(&mut maintenance).is_err();
-        self.core().outlook.failed = failed;
+        if self.maintain_locked(&mut maintenance).is_err() {
+            let mut core = self.core();
+            let active = core.commit.end().segment;
+            (core.outlook.active, core.outlook.failed) = (active, true);
+        }
     }
 
     /// See [`crate::Store::maintain`].
     pub(crate) fn maintain(&self) -> Result<()> {
         self.core().check_writable()?;
-        let mut maintenance = lock(&self.maintenance);
-        self.sweep(&mut maintenance)?;
-        self.maintain_locked(&mut maintenance)
+        self.maintain_locked(&mut lock(&self.maintenance))
     }
 
     fn is_due(&self, durable: bool) -> bool {
-        let now = self.extent();
-        let (core, readable) = (self.core(), self.read());
-        let Outlook { kept_by, at, failed, .. } = &core.outlook;
+        let core = self.core();
+        let Outlook { kept_by, active, lost_max, failed, .. } = &core.outlook;
+        if core.commit.end().segment != *active {
+            return true;
+        }
+        let readable = self.read();
+        let lighter = || readable.state.lost() > *lost_max;
         let freed =
             || kept_by.as_ref().is_some_and(|(segment, holding)| !readable.state.still_holds(holding, *segment));
-        let changed = || freed() || now.is_lighter_than(at) || core.is_any_displaced(self.options.bugs);
-        now.active != at.active || (durable && !failed && changed())
+        durable && !failed && (freed() || lighter() || core.is_any_displaced(self.options.bugs))
     }
 
     fn maintain_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
-        let done = self.remove_displaced(maintenance).and_then(|()| self.release_all(maintenance));
+        let swept = self.sweep(maintenance).and_then(|()| self.remove_displaced(maintenance));
+        let done = swept.and_then(|()| self.release_all(maintenance, Allowance::Ample));
         if let Err(error) = &done {
             self.core().stats.maintenance_failed(error);
         }
         done
     }
 
+    /// Where the disk is full the log gives back one segment, if little is to be carried for it. Tells whether any was released.
+    pub(super) fn release_for_want_of_space(&self, maintenance: &mut Maintenance) -> bool {
+        let before = self.core().stats.released;
+        if let Err(error) = self.release_all(maintenance, Allowance::Tight) {
+            self.core().stats.maintenance_failed(&error);
+        }
+        self.core().stats.released > before
+    }
+
     /// Releases segments as long as the oldest one holds nothing, or is worth carrying. At most once around: what is carried
     /// is never carried twice.
-    fn release_all(&self, maintenance: &mut Maintenance) -> Result<()> {
+    fn release_all(&self, maintenance: &mut Maintenance, allowance: Allowance) -> Result<()> {
         let last = self.core().commit.end().segment;
+        let (mut worthwhile, mut has_carried) = (None, false);
         while let Some(oldest) = self.oldest().filter(|oldest| oldest.header.number < last) {
             let number = oldest.header.number;
-            if !self.is_kept(number) {
+            let kept_by = self.read().state.any_holding(number);
+            if kept_by.is_none() {
                 self.release(maintenance, oldest)?;
+                if allowance == Allowance::Tight && !(has_carried && maintenance.pool.is_empty()) {
+                    return Ok(()); // What the disk had too little for can be had now.
+                }
                 continue;
             }
-            if !self.is_too_long() {
+            let length = self.length();
+            let is_due = match allowance {
+                Allowance::Ample => {
+                    length.begun > length.allowed && *worthwhile.get_or_insert_with(|| self.is_worthwhile())
+                }
+                Allowance::Tight => self.is_nearly_empty(number)?,
+            };
+            if !is_due {
+                self.look(kept_by.map(|holding| (number, holding)), &length);
                 return Ok(());
             }
             if self.options.bugs.has(Bug::ManifestBeforeCarry) {
@@ -119,24 +164,40 @@ impl Shared {
             if !self.carry(maintenance, number)? {
                 return Ok(()); // The log is too busy just now.
             }
+            has_carried = true;
         }
-        self.is_kept(0); // Nothing is: the next look comes when the log has rolled.
+        let length = self.length();
+        if has_carried {
+            self.end_round(&length);
+        }
+        self.look(None, &length);
         Ok(())
     }
 
-    /// Do segments up to this one hold anything? What is found is remembered.
-    fn is_kept(&self, segment: u64) -> bool {
-        let at = self.extent();
-        let kept_by = self.read().state.any_holding(segment).map(|holding| (segment, holding));
-        let is_kept = kept_by.is_some();
-        let mut core = self.core();
-        (core.outlook.kept_by, core.outlook.at) = (kept_by, at);
-        is_kept
+    /// Would carrying everything give back about as much as was written or lost since that was last done? Where live entries
+    /// fill the log, or where small segments are full of headers, it would win nothing, and be due again at once.
+    fn is_worthwhile(&self) -> bool {
+        let Some(round) = self.core().outlook.round else { return true };
+        let readable = self.read();
+        let written: u64 = readable.segments.range(round.active..).map(|(_, segment)| segment.header.capacity).sum();
+        written + readable.state.lost() - round.lost > round.begun / 4
     }
 
-    fn extent(&self) -> Extent {
-        let active = self.core().commit.end().segment;
-        Extent { active, live_bytes: self.read().state.bytes() }
+    fn end_round(&self, length: &Length) {
+        let mut core = self.core();
+        let (active, lost) = (core.commit.end().segment, self.read().state.lost());
+        core.outlook.round = Some(Round { active, begun: length.begun, lost });
+    }
+
+    /// Remembers what was found, and what must happen before it is worth looking again.
+    fn look(&self, kept_by: Option<(u64, (u64, Holding))>, length: &Length) {
+        let mut core = self.core();
+        let (active, lost) = (core.commit.end().segment, self.read().state.lost());
+        let outlook = &mut core.outlook;
+        // What goes was allowed twice. Where the log is too long already, a quarter must go: see `is_worthwhile`.
+        let room = length.allowed.checked_sub(length.begun).map_or(length.begun / 4, |room| room / 2);
+        (outlook.kept_by, outlook.lost_max, outlook.failed) = (kept_by, lost + room, false);
+        outlook.active = active;
     }
 
     /// Removes the files of snapshots whose successors are durable.
@@ -171,24 +232,20 @@ impl Shared {
         self.read().segments.first_key_value().map(|(_, segment)| segment.clone())
     }
 
-    /// Has the log grown beyond twice what it holds and some segments more?
-    fn is_too_long(&self) -> bool {
-        let (now, counted) = (self.extent(), self.core().outlook.counted);
+    /// The log may take twice what it holds, and some segments more.
+    fn length(&self) -> Length {
+        let active = self.core().commit.end().segment;
         let readable = self.read();
-        let begun = readable.segments.range(..now.active).map(|(_, segment)| segment.header.capacity).sum::<u64>();
-        let capacity = readable.segments.get(&now.active).map_or(0, |segment| segment.header.capacity);
-        let slack = SLACK_SEGMENTS * capacity;
-        // The entries alone take less than the blocks they lie in, and that is known at once.
-        if begun <= 2 * readable.state.bytes() + slack {
-            return false;
+        let begun = readable.segments.range(..active).map(|(_, segment)| segment.header.capacity).sum::<u64>();
+        let slack = readable.segments.get(&active).map_or(0, |segment| SLACK_SEGMENTS * segment.header.capacity);
+        let state = &readable.state;
+        let allowed = |entries: u64| 2 * (entries + state.small_bytes()) + slack;
+        // The entries alone are a lower bound of the blocks they lie in, and known at once.
+        let at_least = allowed(state.bytes());
+        match begun <= at_least {
+            true => Length { begun, allowed: at_least },
+            false => Length { begun, allowed: allowed(live::blocks(state) * BLOCK_BYTES) },
         }
-        if counted.is_some_and(|counted| counted.active == now.active && !now.is_lighter_than(&counted)) {
-            return false;
-        }
-        let is_too_long = begun > 2 * live::bytes(&readable.state, capacity) + slack;
-        drop(readable);
-        self.core().outlook.counted = (!is_too_long).then_some(now);
-        is_too_long
     }
 
     /// Gives back the oldest segment, which holds nothing any more.

@@ -13,11 +13,20 @@ use crate::segment::NEW_SEGMENT_NAME;
 use crate::segment::manifest::NEW_MANIFEST_NAME;
 
 impl Shared {
+    /// Removes leftovers in passing. What cannot be removed is nobody's concern for now.
+    pub(in crate::store) fn sweep_in_passing(&self, maintenance: &mut Maintenance) {
+        if let Err(error) = self.sweep(maintenance) {
+            self.core().stats.maintenance_failed(&error);
+        }
+    }
+
     /// Removes every leftover, unless that was done since the last one could have come about.
     pub(in crate::store) fn sweep(&self, maintenance: &mut Maintenance) -> Result<()> {
-        if maintenance.swept {
+        if maintenance.swept && !self.staged.is_any_given_up() {
             return Ok(());
         }
+        maintenance.swept = false;
+        self.staged.forget_given_up();
         let names = self.directory.list().map_err(|error| Error::io("list", "the directory", error))?;
         let (snapshots, others): (Vec<&String>, Vec<&String>) =
             names.iter().partition(|name| snapshot_number(name).is_some());
@@ -47,9 +56,13 @@ impl Shared {
 }
 
 fn is_leftover(name: &str, maintenance: &Maintenance) -> bool {
-    let released = |number: u64| number < maintenance.manifest.slot.first_live;
+    let slot = &maintenance.manifest.slot;
+    let released = |number: u64| number < slot.first_live;
+    // Never finished, and made anew under its number when that is needed: nothing can lie in it.
+    let uncounted =
+        |number: u64| number > slot.highest_created && matches!(maintenance.unused.get(&number), Some(None));
     let in_pool = || maintenance.pool.iter().any(|pooled| pooled.name == name);
-    segment_number(name).is_some_and(released)
+    segment_number(name).is_some_and(|number| released(number) || uncounted(number))
         || (is_pooled_name(name) && !in_pool())
         || [NEW_SEGMENT_NAME, NEW_MANIFEST_NAME].contains(&name)
 }
