@@ -54,7 +54,28 @@ impl<P: Payload> Group<P> {
     }
 }
 
+/// What one piece of small state takes in a batch beside its own bytes: its record, that record's echo, and the room that
+/// is kept for it in a footer.
+const SMALL_BYTES: u64 = 128;
+
+impl<P: Payload> Group<P> {
+    /// About what the small state would take if it were written again.
+    fn small_bytes(&self) -> u64 {
+        let extras = self.extras();
+        let boundary = extras.boundary.as_ref().map(|kept| kept.value.blob.len() as u64);
+        let snapshot = extras.snapshot.as_ref().map(|kept| kept.value.config.len() as u64);
+        let numbers = extras.told_next.iter().chain(&extras.noted_commit).map(|_| 0);
+        let sizes = self.hard_state.iter().map(|_| 0).chain(boundary).chain(snapshot).chain(numbers);
+        sizes.map(|bytes| SMALL_BYTES + bytes).sum::<u64>() + extras.meta.len() as u64 * SMALL_BYTES + self.meta_bytes()
+    }
+}
+
 impl<P: Payload> State<P> {
+    /// About what all small state would take if it were written again. Looks at every group.
+    pub(crate) fn small_bytes(&self) -> u64 {
+        self.iter().map(|(_, log)| log.small_bytes()).sum()
+    }
+
     /// Anything that segments up to this one hold.
     pub(crate) fn any_holding(&self, segment: u64) -> Option<(u64, Holding)> {
         self.iter().find_map(|(group, log)| log.holdings(segment).next().map(|holding| (group, holding)))

@@ -157,7 +157,8 @@ impl Shared {
         let begun = readable.segments.range(..active).map(|(_, segment)| segment.header.capacity).sum::<u64>();
         let slack = readable.segments.get(&active).map_or(0, |segment| SLACK_SEGMENTS * segment.header.capacity);
         // The entries alone are a lower bound of the blocks they lie in, and known at once.
-        begun > 2 * readable.state.bytes() + slack && begun > 2 * live::blocks(&readable.state) * BLOCK_BYTES + slack
+        let held = || live::blocks(&readable.state) * BLOCK_BYTES + readable.state.small_bytes();
+        begun > 2 * readable.state.bytes() + slack && begun > 2 * held() + slack
     }
 
     /// Gives back the oldest segment, which holds nothing any more.
