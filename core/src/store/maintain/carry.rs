@@ -12,7 +12,7 @@ use crate::entry::Entry;
 use crate::error::Result;
 use crate::index::Run;
 use crate::number::size;
-use crate::planted::Bug;
+use crate::planted::{Bug, Bugs};
 use crate::replay::Places;
 use crate::segment::Segment;
 use crate::state::{Group, Holding};
@@ -52,7 +52,7 @@ impl Shared {
             if load.groups.is_empty() {
                 return Ok(());
             }
-            let (groups, written) = (load.groups.clone(), load.written);
+            let (groups, written) = (load.compared(self.options.bugs), load.written);
             let sealed = load.sealed()?;
             attempts = if self.write_carried(maintenance, sealed, &groups, written)? { 0 } else { attempts + 1 };
         }
@@ -78,7 +78,7 @@ impl Shared {
             let mut core = self.core();
             core.check_writable()?;
             let is_stale = |group: &u64| core.accepted.group(*group).is_none_or(|log| log.changed() > written);
-            if groups.iter().any(is_stale) && !self.options.bugs.has(Bug::CarriedUnchecked) {
+            if groups.iter().any(is_stale) {
                 let accepted = core.commit.accepted();
                 return self.drive(core, |core| core.commit.written_through() >= accepted).map(|_| false);
             }
@@ -149,6 +149,17 @@ fn stored(
 }
 
 impl Load {
+    /// The groups that must not have changed when this is written: all of them.
+    fn compared(&self, bugs: Bugs) -> Vec<u64> {
+        let has_entries = |group: &u64| self.entries.iter().any(|stored| stored.group == *group);
+        let unchecked = |group: &u64| match has_entries(group) {
+            true => bugs.has(Bug::CarriedEntriesUnchecked),
+            false => bugs.has(Bug::CarriedStateUnchecked),
+        };
+        let any_bug = bugs.has(Bug::CarriedEntriesUnchecked) || bugs.has(Bug::CarriedStateUnchecked);
+        self.groups.iter().copied().filter(|group| !any_bug || !unchecked(group)).collect()
+    }
+
     /// Reads the entries and makes the batch. No limit of the options counts here: what is there is there.
     fn sealed(self) -> Result<Sealed> {
         let mut batch = self.small;
