@@ -25,8 +25,10 @@ pub enum Bug {
     ReleasedBeforeDurable,
     /// The manifest forgets a segment before what it holds is written again.
     ManifestBeforeCarry,
-    /// What is written again is not compared with what was accepted meanwhile.
-    CarriedUnchecked,
+    /// Small state that is written again is not compared with what was accepted meanwhile.
+    CarriedStateUnchecked,
+    /// Entries that are written again are not compared with what was accepted meanwhile.
+    CarriedEntriesUnchecked,
     /// A released segment's header is rewritten before the manifest forgets the segment.
     HeaderBeforeManifest,
     /// The file of a replaced snapshot is removed before the batch that replaces it is durable.

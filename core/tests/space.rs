@@ -1,6 +1,6 @@
 //! Disk space comes back: how large a store may become, sampled after every call, on a real file system.
 
-use duramen::{Durability, Entry, HardState, Log, Options, Store};
+use duramen::{Batch, Durability, Entry, HardState, Log, Options, Store};
 use std::io::Write;
 use std::path::Path;
 
@@ -132,4 +132,25 @@ fn a_group_that_lags_is_carried() {
     assert!(largest <= 8 * MIB, "the directory took {largest} bytes");
     store.close().unwrap();
     check(&Options::new().segment_bytes(MIB).open(&path).unwrap());
+}
+
+/// Small state takes room, too: copies of it alone must not make the log too long again.
+#[test]
+fn small_state_of_many_groups_is_not_carried_with_every_write() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Options::new().segment_bytes(MIB / 2).open(directory.path().join("store")).expect("it opens");
+    for first in (0..10_000).step_by(2_500) {
+        let state = HardState { term: 1, vote: Some(1), commit: None };
+        let batch = (first..first + 2_500).fold(Batch::new(), |batch, group| {
+            batch.log(group, |log| log.set_hard_state(state).set_meta("key", b"value"))
+        });
+        store.write(batch).expect("there is room");
+    }
+    for index in 1..=300 {
+        store.log(0).append(&entries(index, 1, 30_000)).expect("there is room");
+        store.log(0).purge(index, 1, b"").expect("a purge");
+    }
+    println!("{:?}", store.stats());
+    assert!(store.stats().unwrap().carried < 100, "{:?}", store.stats());
+    assert!(store.stats().unwrap().released > 0);
 }

@@ -99,10 +99,13 @@ impl Enumeration {
     fn second_crashes(&mut self, crashed: &Crashed, history: &History) -> Verdict {
         let opened = guarded(|| Opened::after(&self.plan, crashed, history));
         let opened = self.verdict(crashed, opened)?;
+        let Sampling { moments_one_in, states_max, .. } = self.plan.workload.sampling();
         for (moment, writing) in opened.moments.iter().zip(&opened.writing) {
             self.tally.second_moments += 1;
             let mut dice = self.plan.dice(&[crashed.moment.number, moment.number]);
-            let states_max = self.plan.workload.sampling().states_max;
+            if !dice.one_in(moments_one_in) {
+                continue;
+            }
             for outcome in moment.points.outcomes(second_limit(&moment.points).min(states_max), dice.roll()) {
                 self.tally.in_openings += u64::from(!writing);
                 self.tally.in_first_writes += u64::from(*writing && !moment.in_maintenance);

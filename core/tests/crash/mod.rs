@@ -10,6 +10,7 @@
 pub(crate) mod changes;
 pub(crate) mod dice;
 pub(crate) mod enumeration;
+pub(crate) mod gated;
 pub(crate) mod history;
 pub(crate) mod leftovers;
 pub(crate) mod model;
@@ -17,6 +18,7 @@ pub(crate) mod oracle;
 pub(crate) mod plan;
 pub(crate) mod retired;
 pub(crate) mod run;
+pub(crate) mod schedules;
 pub(crate) mod tally;
 pub(crate) mod trial;
 pub(crate) mod violation;

@@ -115,7 +115,7 @@ impl Workload {
 
     pub(crate) fn sampling(self) -> Sampling {
         match self {
-            Workload::Many => Sampling { moments_one_in: 8, states_max: 4, second_crash_one_in: 40 },
+            Workload::Many => Sampling { moments_one_in: 8, states_max: 4, second_crash_one_in: 8 },
             Workload::Append | Workload::Replace | Workload::Groups | Workload::Buffered => {
                 Sampling { moments_one_in: 1, states_max: 300, second_crash_one_in: 12 }
             }
@@ -125,7 +125,7 @@ impl Workload {
 
     /// How many of so many states fall to this workload.
     pub(crate) fn share(self, states: u64) -> u64 {
-        let many = states / 500;
+        let many = states / 1_000;
         match self {
             Workload::Many => many,
             _ => (states - many).div_ceil(Workload::ALL.len() as u64 - 1),

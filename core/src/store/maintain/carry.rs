@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::format::directory::RECORD_BYTES;
 use crate::index::Run;
 use crate::number::size;
-use crate::planted::Bug;
+use crate::planted::{Bug, Bugs};
 use crate::replay::Places;
 use crate::segment::Segment;
 use crate::state::{Group, Holding};
@@ -63,7 +63,7 @@ impl Shared {
             if load.groups.is_empty() {
                 return Ok(true);
             }
-            let (groups, written) = (load.groups.clone(), load.written);
+            let (groups, written) = (load.compared(self.options.bugs), load.written);
             let sealed = load.sealed()?;
             attempts = if self.write_carried(maintenance, sealed, &groups, written)? { 0 } else { attempts + 1 };
         }
@@ -97,7 +97,7 @@ impl Shared {
             let mut core = self.core();
             core.check_writable()?;
             let is_stale = |group: &u64| core.accepted.group(*group).is_none_or(|log| log.changed() > written);
-            if groups.iter().any(is_stale) && !self.options.bugs.has(Bug::CarriedUnchecked) {
+            if groups.iter().any(is_stale) {
                 let accepted = core.commit.accepted();
                 return self.drive(core, |core| core.commit.written_through() >= accepted).map(|_| false);
             }
@@ -171,6 +171,16 @@ impl Load {
     /// What it takes in a batch.
     fn bytes(&self) -> u64 {
         self.entry_bytes + self.small.encoded_bytes()
+    }
+
+    /// The groups that must not have changed when this is written: all of them.
+    fn compared(&self, bugs: Bugs) -> Vec<u64> {
+        let has_entries = |group: &u64| self.entries.iter().any(|stored| stored.group == *group);
+        let is_left_out = |group: &u64| match has_entries(group) {
+            true => bugs.has(Bug::CarriedEntriesUnchecked),
+            false => bugs.has(Bug::CarriedStateUnchecked),
+        };
+        self.groups.iter().copied().filter(|group| !is_left_out(group)).collect()
     }
 
     /// Reads the entries and makes the batch. No limit of the options counts here: what is there is there.
