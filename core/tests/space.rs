@@ -151,6 +151,7 @@ fn small_state_of_many_groups_is_not_carried_with_every_write() {
         store.log(0).purge(index, 1, b"").expect("a purge");
     }
     println!("{:?}", store.stats());
-    assert!(store.stats().unwrap().carried < 100, "{:?}", store.stats());
+    // Twenty batches carry everything once; nine megabytes were written meanwhile.
+    assert!(store.stats().unwrap().carried < 200, "{:?}", store.stats());
     assert!(store.stats().unwrap().released > 0);
 }

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What stands on the disk for small state beside bytes of the caller's: a record, the body of a hard state, and, at most,
-/// that of a snapshot without its configuration.
-const RECORD_BYTES: u64 = 48;
+/// What stands on the disk for small state beside bytes of the caller's: a record and its echo, the body of a hard state,
+/// and, at most, that of a snapshot without its configuration.
+const RECORD_BYTES: u64 = 2 * 48;
 const HARD_STATE_BYTES: u64 = 32;
 const MARK_BYTES_MAX: u64 = 28;
 

@@ -12,12 +12,12 @@ pub(crate) use operation::{How, Mark, Naming, Operation, Outcome};
 
 use crate::error::{Error, Result};
 use crate::index::Payload;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Every group that has entries or state.
 #[derive(Debug, Clone)]
 pub(crate) struct State<P> {
-    groups: HashMap<u64, Box<Group<P>>>,
+    groups: BTreeMap<u64, Box<Group<P>>>,
     /// What all entries take on the disk.
     bytes: u64,
     /// What all small state takes there.
@@ -31,7 +31,7 @@ const BLOCKS_AROUND_BYTES: u64 = 2 * 4096;
 
 impl<P> Default for State<P> {
     fn default() -> Self {
-        State { groups: HashMap::new(), bytes: 0, small_bytes: 0, lost: 0 }
+        State { groups: BTreeMap::new(), bytes: 0, small_bytes: 0, lost: 0 }
     }
 }
 
@@ -40,7 +40,7 @@ impl<P: Payload> State<P> {
         self.groups.get(&group).map(|log| &**log)
     }
 
-    /// All groups, in no particular order.
+    /// All groups, ascending: what maintenance does must not depend on chance.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Group<P>)> {
         self.groups.iter().map(|(group, log)| (*group, &**log))
     }
@@ -52,9 +52,7 @@ impl<P: Payload> State<P> {
 
     /// The numbers of all groups, ascending.
     pub(crate) fn groups(&self) -> Vec<u64> {
-        let mut groups: Vec<u64> = self.groups.keys().copied().collect();
-        groups.sort_unstable();
-        groups
+        self.groups.keys().copied().collect()
     }
 
     /// What all entries take on the disk, in bytes, without the batches around them.
@@ -107,7 +105,7 @@ impl<P: Payload> State<P> {
         meta_bytes_max: u64,
     ) -> Result<Draft<P>> {
         let mut draft = Draft {
-            groups: HashMap::new(),
+            groups: BTreeMap::new(),
             changes: false,
             idle: Vec::new(),
             outcomes: Vec::new(),
@@ -177,7 +175,7 @@ impl<P: Payload> State<P> {
 /// The groups that a batch touches, as they will be after it.
 #[derive(Debug)]
 pub(crate) struct Draft<P> {
-    groups: HashMap<u64, Drafted<P>>,
+    groups: BTreeMap<u64, Drafted<P>>,
     /// Does the batch change anything?
     pub(crate) changes: bool,
     /// The places of operations that would change nothing, ascending. They are not written: a boundary that is there already

@@ -178,8 +178,10 @@ impl Shared {
     /// fill the log, or where small segments are full of headers, it would win nothing, and be due again at once.
     fn is_worthwhile(&self) -> bool {
         let Some(round) = self.core().outlook.round else { return true };
+        let active = self.core().commit.end().segment;
         let readable = self.read();
-        let written: u64 = readable.segments.range(round.active..).map(|(_, segment)| segment.header.capacity).sum();
+        let filled = readable.segments.range(round.active..active);
+        let written: u64 = filled.map(|(_, segment)| segment.header.capacity).sum();
         written + readable.state.lost() - round.lost > round.begun / 4
     }
 
