@@ -6,6 +6,7 @@ use crate::io::{Disk, RealDisk};
 use crate::planted::Bugs;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
@@ -66,6 +67,7 @@ pub struct Options {
     pub(crate) groups_max: usize,
     pub(crate) blob_bytes_max: u64,
     pub(crate) meta_bytes_max: u64,
+    pub(crate) open_timeout: Duration,
     pub(crate) bugs: Bugs,
 }
 
@@ -81,6 +83,7 @@ impl Default for Options {
             groups_max: GROUPS_CEILING,
             blob_bytes_max: 64 << 10,
             meta_bytes_max: MIB,
+            open_timeout: Duration::from_secs(10),
             bugs: Bugs::default(),
         }
     }
@@ -137,6 +140,14 @@ impl Options {
     /// The most that one group's metadata may take, keys and values together, in bytes: 1 to 256 MiB. 1 MiB by default.
     pub fn meta_bytes_max(self, meta_bytes_max: u64) -> Self {
         Options { meta_bytes_max, ..self }
+    }
+
+    /// How long an opening, or [`Options::destroy`], waits for another one of this process: for a directory that is just
+    /// being opened or closed, for writes that were submitted to a store that is shared, for system calls of a poisoned
+    /// store whose place is taken. Then [`Error::Timeout`]. 10 seconds by default. What the opening itself asks of the
+    /// disk is not counted.
+    pub fn open_timeout(self, open_timeout: Duration) -> Self {
+        Options { open_timeout, ..self }
     }
 
     /// Plants mistakes for a test.

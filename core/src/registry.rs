@@ -10,10 +10,15 @@
 
 use crate::io::{PerProcess, generation};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Device and inode of a directory.
 pub(crate) type Identity = (u64, u64);
+
+/// How long one look at a mutex that cannot be waited for with an end is apart from the next.
+const PAUSE: Duration = Duration::from_millis(1);
 
 type Slots<T> = Mutex<HashMap<Identity, Arc<Mutex<Weak<T>>>>>;
 
@@ -32,6 +37,24 @@ impl<T: Send + Sync + 'static> Registry<T> {
         // A slot that only the map holds, and that holds nothing, belongs to a directory that is closed.
         slots.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(slot).strong_count() > 0);
         Arc::clone(slots.entry(identity).or_default())
+    }
+
+    /// Everything that is open and that nobody is just opening or closing.
+    pub(crate) fn living(&self) -> Vec<Arc<T>> {
+        let slots = lock(self.0.get(generation()));
+        slots.values().filter_map(|slot| slot.try_lock().ok()?.upgrade()).collect()
+    }
+}
+
+/// Locks a mutex as [`lock`] does, unless that takes until the deadline.
+pub(crate) fn lock_until<T>(mutex: &Mutex<T>, deadline: Instant) -> Option<MutexGuard<'_, T>> {
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+        }
     }
 }
 

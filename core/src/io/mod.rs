@@ -42,6 +42,10 @@ pub trait Disk: Debug + Send + Sync {
     /// parent must exist). A path that is not a directory is [`io::ErrorKind::NotADirectory`].
     fn open_directory(&self, path: &Path, create: bool) -> io::Result<Arc<dyn Directory>>;
 
+    /// Removes the directory at `path`, which must be empty. One that is open stays open, without a name. Whether a power cut
+    /// brings it back, empty, is not said.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+
     /// Sixteen bytes that nobody can guess (from a seed on a simulated disk, so that a run can be repeated).
     fn random(&self) -> io::Result<[u8; 16]>;
 }

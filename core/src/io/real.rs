@@ -34,6 +34,10 @@ impl Disk for RealDisk {
         Ok(Arc::new(RealDirectory { directory, parent_is_synced: AtomicBool::new(false) }))
     }
 
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
     fn random(&self) -> io::Result<[u8; 16]> {
         sys::random()
     }

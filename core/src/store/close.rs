@@ -2,11 +2,13 @@
 //! forked child neither does anything.
 #![forbid(unsafe_code)]
 
+use super::open::Deadline;
 use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::registry::lock;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Instant;
 
 impl Opening {
     /// See [`crate::Store::close`].
@@ -22,6 +24,14 @@ impl Opening {
         let ended = self.shared.end();
         self.shared.retire();
         ended
+    }
+
+    /// Ends an opening that could not wait for the store any longer, without waiting for it here.
+    pub(super) fn give_up(&self) {
+        self.closed.store(true, Ordering::Release);
+        if self.shared.leave() {
+            self.shared.retire_now();
+        }
     }
 
     /// Leaves what is shared in the child's memory, with its descriptors: a thread of the parent may have been changing
@@ -89,13 +99,63 @@ impl Shared {
         Ok(())
     }
 
+    /// As [`Shared::retire`], unless that takes until the deadline; then nothing is written from now on either, but the lock
+    /// is still held.
+    pub(super) fn retire_until(&self, deadline: &Deadline) -> Result<()> {
+        self.end_writing();
+        let mut maintenance = deadline.lock(&self.maintenance)?;
+        let mut core = self.core();
+        while core.driving {
+            let left = deadline.at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(deadline.passed());
+            }
+            core = self.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(self.call_due(core));
+        maintenance.lock = None;
+        Ok(())
+    }
+
+    /// As [`Shared::retire`], without waiting for anything. Where a disk call is under way the lock is held until the last
+    /// handle is gone.
+    pub(super) fn retire_now(&self) {
+        self.end_writing();
+        let core = self.call_due(self.core());
+        let is_idle = !core.driving;
+        drop(core);
+        if let (true, Ok(mut maintenance)) = (is_idle, self.maintenance.try_lock()) {
+            maintenance.lock = None;
+        }
+    }
+
+    fn end_writing(&self) {
+        self.core().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until everything is written that is accepted now. Who submitted it drives it.
+    pub(super) fn wait_until_written(&self, deadline: &Deadline) -> Result<()> {
+        let mut core = self.core();
+        let accepted = core.commit.accepted();
+        while core.commit.written_through() < accepted {
+            core.check_writable()?;
+            let left = deadline.at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(deadline.passed());
+            }
+            core = self.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        core.check_writable()
+    }
+
     /// Nothing is written from now on; the lock passes to whoever asks next, once no disk call of ours is under way.
     pub(super) fn retire(&self) {
         let mut maintenance = lock(&self.maintenance);
         let mut core = self.core();
         core.closed = true;
         while core.driving {
-            core = self.changed.wait(core).unwrap_or_else(std::sync::PoisonError::into_inner);
+            core = self.changed.wait(core).unwrap_or_else(PoisonError::into_inner);
         }
         drop(self.call_due(core));
         maintenance.lock = None;

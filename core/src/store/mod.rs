@@ -1,12 +1,14 @@
 //! A store: one open directory. This is what a user holds; the parts of this folder do the work.
 //!
 //! [`open`] finds or makes a store and shares one that is open already, [`write`] takes batches through checks,
-//! reservation, group commit and back, [`prepare`] makes segments ready to be written, [`close`] ends an opening.
+//! reservation, group commit and back, [`prepare`] makes segments ready to be written, [`close`] ends an opening, [`destroy`]
+//! removes the files.
 #![forbid(unsafe_code)]
 
 mod batch;
 mod callbacks;
 mod close;
+mod destroy;
 mod maintain;
 mod open;
 mod prepare;
@@ -49,6 +51,11 @@ impl Store {
     /// directory must exist. Blocks on the disk: every batch is read once.
     pub fn open(directory: impl AsRef<Path>) -> Result<Store> {
         Options::default().open(directory)
+    }
+
+    /// Removes the store in `directory` with default [`Options`]; see [`Options::destroy`].
+    pub fn destroy(directory: impl AsRef<Path>) -> Result<()> {
+        Options::default().destroy(directory)
     }
 
     /// The log of one group. Creates nothing: a group comes into being with its first write. Does not block.
@@ -134,7 +141,22 @@ impl Store {
 }
 
 impl Options {
+    /// Removes all files of the store in `directory`, and then the directory, if nothing else is in it. A store that is open
+    /// in this process is retired first: its handles read what they can still reach and never write again. A directory
+    /// that is not a store is refused with [`Error::NotAStore`](crate::Error::NotAStore), one that another process holds
+    /// with [`Error::Locked`](crate::Error::Locked). A crash in the middle leaves something that no opening takes for a
+    /// store with entries, and that a second call removes; an empty directory is removed as such a rest. Where system calls
+    /// of the open store hang for longer than [`Options::open_timeout`], nothing is removed, but the store is retired all the
+    /// same. Blocks on the disk.
+    pub fn destroy(&self, directory: impl AsRef<Path>) -> Result<()> {
+        destroy::destroy(self, directory.as_ref())
+    }
+
     /// Opens the store in `directory`. Blocks on the disk: every batch is read once.
+    ///
+    /// Where the store is open in this process, the opening shares it, once everything that was submitted to it before is
+    /// written. A store of this process whose directory was replaced under this path is retired: its handles read on and
+    /// never write again. For others it waits as long as [`Options::open_timeout`] says.
     pub fn open(&self, directory: impl AsRef<Path>) -> Result<Store> {
         open::open(self, directory.as_ref()).map(|opening| Store { opening: Arc::new(opening) })
     }

@@ -14,16 +14,17 @@ use crate::io::{Directory, Lock, LockGuard, watch};
 use crate::options::{Options, SEGMENT_BYTES_FIRST};
 use crate::planted::Bug;
 use crate::recovery::{Recovered, has_segments, recover};
-use crate::registry::{Registry, lock};
+use crate::registry::{Registry, lock_until};
 use crate::segment::NEW_SEGMENT_NAME;
 use crate::segment::manifest::{Found, Manifest, NEW_MANIFEST_NAME};
 use crate::state::State;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, Weak};
+use std::time::{Duration, Instant};
 
-const LOCK_NAME: &str = "LOCK";
+pub(super) const LOCK_NAME: &str = "LOCK";
 
 static STORES: Registry<Shared> = Registry::new();
 
@@ -31,26 +32,91 @@ static STORES: Registry<Shared> = Registry::new();
 pub(super) fn open(options: &Options, path: &Path) -> Result<Opening> {
     options.check()?;
     let generation = watch().map_err(|error| Error::io_path("watch for forks of", path, error))?;
+    let deadline = Deadline::of(options);
+    loop {
+        let (opening, is_shared) = open_or_join(options, path, generation, &deadline)?;
+        if !is_shared {
+            return Ok(opening);
+        }
+        match opening.shared.wait_until_written(&deadline) {
+            Ok(()) => return Ok(opening),
+            Err(Error::Poisoned { .. } | Error::Closed) => {} // It ended meanwhile: another one takes its place.
+            Err(error) => {
+                opening.give_up();
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Tells, too, whether the store was open already.
+fn open_or_join(options: &Options, path: &Path, generation: u64, deadline: &Deadline) -> Result<(Opening, bool)> {
     let directory = open_directory(options, path)?;
     let identity = directory.identity().map_err(|error| Error::io_path("identify", path, error))?;
+    retire_replaced(path, identity);
     let slot = STORES.slot(identity);
-    let mut registered = lock(&slot);
-    let shared = match registered.upgrade() {
+    let mut registered = deadline.lock(&slot)?;
+    let (shared, is_shared) = match registered.upgrade() {
         Some(shared) if shared.is_healthy() => {
             shared.join(options, path)?;
-            shared
+            (shared, true)
         }
         stale => {
             // A poisoned store reads on, but only a fresh recovery may write.
-            stale.iter().for_each(|retired| retired.retire());
+            stale.iter().try_for_each(|retired| retired.retire_until(deadline))?;
             let predecessors = stale.map_or(Vec::new(), |retired| retired.with_predecessors());
             let shared = Arc::new(Shared::open(options, path, directory, predecessors)?);
             *registered = Arc::downgrade(&shared);
-            shared
+            (shared, false)
         }
     };
     drop(registered);
-    Ok(Opening { shared, slot, generation, closed: AtomicBool::new(false) })
+    Ok((Opening { shared, slot, generation, closed: AtomicBool::new(false) }, is_shared))
+}
+
+/// When an opening has waited long enough for others.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) waited: Duration,
+}
+
+impl Deadline {
+    pub(super) fn of(options: &Options) -> Deadline {
+        let (now, waited) = (Instant::now(), options.open_timeout);
+        // A timeout that no clock reaches is as good as a year.
+        Deadline { at: now.checked_add(waited).unwrap_or(now + Duration::from_secs(365 * 24 * 3600)), waited }
+    }
+
+    pub(super) fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> Result<MutexGuard<'a, T>> {
+        lock_until(mutex, self.at).ok_or(self.passed())
+    }
+
+    pub(super) fn passed(&self) -> Error {
+        Error::Timeout { waited: self.waited }
+    }
+}
+
+/// The slot of a directory, for who opens, closes or destroys what lies in it.
+pub(super) fn slot_of(identity: (u64, u64)) -> Arc<Mutex<Weak<Shared>>> {
+    STORES.slot(identity)
+}
+
+/// Retires the stores that were opened under this path in another directory than the one that stands there now. They cannot
+/// write into their successor, but what they would still acknowledge nobody would find again. A directory of another device
+/// is none of theirs: every simulated disk has a device of its own, and the same paths.
+pub(super) fn retire_replaced(path: &Path, standing: (u64, u64)) {
+    let absolute = absolute(path);
+    for shared in STORES.living().into_iter().filter(|shared| shared.absolute == absolute) {
+        let own = shared.directory.identity();
+        if own.is_ok_and(|own| own.0 == standing.0 && own != standing) {
+            shared.retire_now();
+        }
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
 }
 
 fn open_directory(options: &Options, path: &Path) -> Result<Arc<dyn Directory>> {
@@ -147,6 +213,7 @@ impl Shared {
         }
         Shared {
             path: path.into(),
+            absolute: absolute(path),
             options: options.clone(),
             store: manifest.slot.store,
             directory,
@@ -192,11 +259,11 @@ fn check_directory(options: &Options, path: &Path, directory: &dyn Directory) ->
     Ok(())
 }
 
-fn list(path: &Path, directory: &dyn Directory) -> Result<Vec<String>> {
+pub(super) fn list(path: &Path, directory: &dyn Directory) -> Result<Vec<String>> {
     directory.list().map_err(|error| Error::io_path("list", path, error))
 }
 
-fn take_lock(path: &Path, directory: &dyn Directory) -> Result<Box<dyn LockGuard>> {
+pub(super) fn take_lock(path: &Path, directory: &dyn Directory) -> Result<Box<dyn LockGuard>> {
     match directory.lock(LOCK_NAME).map_err(|error| Error::io_path("lock", path, error))? {
         Lock::Taken(guard) => Ok(guard),
         Lock::Held(pid) => Err(Error::Locked { path: path.into(), pid }),

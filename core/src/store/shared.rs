@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 /// One store, whoever opened it.
 pub(crate) struct Shared {
     pub(super) path: PathBuf,
+    /// The path from the root, as it was when the store was opened.
+    pub(super) absolute: PathBuf,
     pub(super) options: Options,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) store: [u8; 16],

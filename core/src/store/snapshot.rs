@@ -80,8 +80,10 @@ pub struct SnapshotWriter {
 
 impl SnapshotWriter {
     pub(crate) fn create(opening: &Arc<Opening>, group: u64) -> Result<SnapshotWriter> {
-        let number = StagedNumber::new(opening)?;
         let shared = opening.shared()?;
+        // The directory of a store that was retired is its successor's.
+        shared.core().check_writable()?;
+        let number = StagedNumber::new(opening)?;
         let writer = snapshot::SnapshotWriter::create(&shared.directory, number.number, shared.store)?;
         Ok(SnapshotWriter { writer, group, number })
     }

@@ -67,6 +67,10 @@ impl Disk for GatedDisk {
         Ok(Arc::new(GatedDirectory { directory, gate: self.gate.clone() }))
     }
 
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_directory(path)
+    }
+
     fn random(&self) -> io::Result<[u8; 16]> {
         self.disk.random()
     }

@@ -291,6 +291,12 @@ impl Disk for SimulatedDisk {
         Ok(Arc::new(SimulatedDirectory::new(self.clone(), id)))
     }
 
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        let name = path.to_string_lossy().into();
+        self.call(Operation::new(OperationKind::Remove, &name))?;
+        self.state().remove_directory(path)
+    }
+
     fn random(&self) -> io::Result<[u8; 16]> {
         let mut bytes = [0; 16];
         self.state().random.fill(&mut bytes);

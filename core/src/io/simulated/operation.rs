@@ -15,7 +15,7 @@ pub enum OperationKind {
     Open,
     /// Creates a file.
     Create,
-    /// Removes a file.
+    /// Removes a file or a directory.
     Remove,
     /// Renames a file.
     Rename,

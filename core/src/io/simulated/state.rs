@@ -40,6 +40,9 @@ pub(super) struct State {
     next_id: u64,
 }
 
+/// Where directories are that have no name any more; no path leads there, because a name cannot have a slash in it.
+const NAMELESS: &str = "/";
+
 /// One directory.
 #[derive(Debug, Clone)]
 pub(super) struct Directory {
@@ -130,6 +133,20 @@ impl State {
         let id = self.fresh_id();
         self.directories.insert(id, Directory { path, stable: false, names: Names::default() });
         Ok(id)
+    }
+
+    /// Takes an empty directory's name away, at once and for good: that a power cut brings it back empty is what was there
+    /// before. Those who have it open keep one without a name.
+    pub(super) fn remove_directory(&mut self, path: &Path) -> io::Result<()> {
+        let path = plain(path)?;
+        let id = self.find_directory(&path).ok_or(io::ErrorKind::NotFound)?;
+        if id == 0 || !self.list(id).is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        let directory = self.directory_mut(id);
+        directory.names.sync();
+        (directory.path, directory.stable) = (Path::new(NAMELESS).join(id.to_string()), true);
+        Ok(())
     }
 
     /// The file's number, for those who damage it by path.

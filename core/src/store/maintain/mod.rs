@@ -97,7 +97,6 @@ impl Shared {
 
     /// See [`crate::Store::maintain`].
     pub(crate) fn maintain(&self) -> Result<()> {
-        self.core().check_writable()?;
         self.maintain_locked(&mut lock(&self.maintenance))
     }
 
@@ -115,6 +114,8 @@ impl Shared {
     }
 
     fn maintain_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
+        // Under its lock: while we waited for it the store may have been retired, and the files may be its successor's.
+        self.core().check_writable()?;
         let swept = self.sweep(maintenance).and_then(|()| self.remove_displaced(maintenance));
         let done = swept.and_then(|()| self.release_all(maintenance, Allowance::Ample));
         if let Err(error) = &done {

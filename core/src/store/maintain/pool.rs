@@ -31,7 +31,7 @@ pub(super) fn pooled_name(number: u64) -> String {
 }
 
 /// Is this the name of a file in a pool?
-pub(super) fn is_pooled_name(name: &str) -> bool {
+pub(in crate::store) fn is_pooled_name(name: &str) -> bool {
     name.strip_suffix(".old").is_some_and(|number| number.len() == 16)
 }
 
