@@ -98,6 +98,25 @@ fn ten_entries_and_a_hundred_openings_take_less_than_2_mib() {
     }
 }
 
+/// Segments grow with what the store holds, not with what was written: one old vote keeps the oldest of them.
+#[test]
+fn a_vote_that_is_never_set_again_keeps_no_large_segments() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("store");
+    let log = Log::open(&path).expect("it opens");
+    log.set_hard_state(HardState { term: 1, vote: Some(1), commit: None }).expect("there is room");
+    let mut largest = 0;
+    for index in 1..=5_000 {
+        log.append(&entries(index, 1, 80)).expect("there is room");
+        if index % 100 == 0 {
+            log.purge(index, 1, b"").expect("a purge");
+            largest = largest.max(size_of(&path));
+        }
+    }
+    assert!(largest < 3 * MIB, "the directory took {largest} bytes");
+    assert!(log.store().stats().unwrap().released > 50);
+}
+
 #[test]
 fn a_group_that_lags_is_carried() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -73,7 +73,7 @@ impl Shared {
             let segment = |number| readable.segments.get(&number).cloned();
             maintenance.unused.extend(taken.iter().map(|header| (header.number, segment(header.number))));
             // A segment that an unclean stop ended was not filled.
-            let filled = core.commit.has_active().then(|| largest_filled(&readable, core.commit.end().segment));
+            let filled = core.commit.has_active().then(|| doubling(&readable, core.commit.end().segment));
             (capacity, filled.unwrap_or(0))
         };
         if maintenance.unused.is_empty() {
@@ -83,7 +83,7 @@ impl Shared {
         }
         // A leftover of an earlier failure may be the room that this one needs.
         self.sweep_in_passing(maintenance);
-        // A segment that was filled, and still holds something, doubles those to come, up to the configured size.
+        // A segment that was filled doubles those to come, up to the configured size.
         let doubled = maintenance.newest_capacity.max(2 * filled);
         match self.settle_first(maintenance, capacity, doubled.min(self.segment_bytes())) {
             Err(Error::NoSpace { .. }) if self.resume(maintenance) => Ok(()),
@@ -172,7 +172,10 @@ impl Shared {
     }
 }
 
-/// The capacity of the largest segment before the active one; 0 if there is none.
-fn largest_filled(readable: &Readable, active: u64) -> u64 {
-    readable.segments.range(..active).map(|(_, segment)| segment.header.capacity).max().unwrap_or(0)
+/// The capacity of the largest segment before the active one, if the store holds enough to fill a good part of a segment
+/// of twice that size; else 0. An entry that is written alone takes about sixteen times its own bytes.
+fn doubling(readable: &Readable, active: u64) -> u64 {
+    let filled = readable.segments.range(..active).map(|(_, segment)| segment.header.capacity).max().unwrap_or(0);
+    let held = readable.state.bytes() + readable.state.small_bytes();
+    if 16 * held >= 2 * filled { filled } else { 0 }
 }
