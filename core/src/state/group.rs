@@ -84,9 +84,13 @@ impl<P: Payload> Group<P> {
 
     /// The index that an append must begin at; none where any is accepted.
     pub(crate) fn next(&self) -> Option<u64> {
+        self.next_present().or_else(|| self.extras().told_next.map(|kept| kept.value))
+    }
+
+    /// The index behind the last entry, or behind the boundary.
+    pub(super) fn next_present(&self) -> Option<u64> {
         let behind_boundary = || self.boundary().map(|boundary| boundary.index + 1);
-        let told = || self.extras().told_next.map(|kept| kept.value);
-        self.runs.last().map(|(last, _)| last + 1).or_else(behind_boundary).or_else(told)
+        self.runs.last().map(|(last, _)| last + 1).or_else(behind_boundary)
     }
 
     /// From the lowest present index to the next one; empty where there is no entry.
