@@ -64,6 +64,7 @@ impl Shared {
     pub(crate) fn maintain(&self) -> Result<()> {
         self.core().check_writable()?;
         let mut maintenance = lock(&self.maintenance);
+        self.core().check_writable()?;
         self.sweep(&mut maintenance)?;
         self.maintain_locked(&mut maintenance)
     }
@@ -81,7 +82,9 @@ impl Shared {
         durable && !failed && (freed() || lighter() || core.is_any_displaced(self.options.bugs))
     }
 
+    /// Asks again whether the store may be written: whoever waited for the lock may have got it from a successor's opening.
     fn maintain_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
+        self.core().check_writable()?;
         let done = self.remove_displaced(maintenance).and_then(|()| self.release_all(maintenance));
         if let Err(error) = &done {
             self.core().stats.maintenance_failed(error);
