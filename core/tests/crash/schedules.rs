@@ -8,6 +8,7 @@ use super::plan::STORE;
 use duramen::io::{CrashPoints, Disk, SimulatedDisk};
 use duramen::planted::Bugs;
 use duramen::{Boundary, Entry, HardState, Options, Store};
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -168,7 +169,7 @@ pub(crate) fn append_below_a_number_that_was_carried() -> Result<(), String> {
     drop(store);
     let store = open(Arc::new(disk), Bugs::default());
     match store.log(1).bounds().map_err(text)? {
-        Some(bounds) if bounds == (5..7) => Ok(()),
+        Some(Range { start: 5, end: 7 }) => Ok(()),
         bounds => Err(format!("bounds {bounds:?} after an opening")),
     }
 }

@@ -62,7 +62,6 @@ impl Shared {
 
     /// See [`crate::Store::maintain`].
     pub(crate) fn maintain(&self) -> Result<()> {
-        self.core().check_writable()?;
         let mut maintenance = lock(&self.maintenance);
         self.core().check_writable()?;
         self.sweep(&mut maintenance)?;
