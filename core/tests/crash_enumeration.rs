@@ -9,6 +9,7 @@ mod crash;
 use crash::enumeration::Enumeration;
 use crash::plan::Plan;
 use crash::run::Run;
+use crash::schedules::{append_below_a_number_that_was_carried, released_before_the_next_is_begun};
 use crash::tally::Tally;
 use crash::violation::{REPLAY, Target};
 use crash::workload::Workload;
@@ -71,6 +72,16 @@ fn ten_thousand_groups_are_carried_and_stay() {
 #[test]
 fn handles_of_poisoned_stores_see_what_they_had() {
     enumerate(Workload::Retire);
+}
+
+#[test]
+fn a_segment_is_not_released_before_the_next_one_is_begun() {
+    released_before_the_next_is_begun().unwrap();
+}
+
+#[test]
+fn an_append_below_the_carried_number_of_a_reset_is_replayed() {
+    append_below_a_number_that_was_carried().unwrap();
 }
 
 #[test]

@@ -73,7 +73,8 @@ impl<P: Payload> State<P> {
 
     /// Applies an operation that stands in a batch in the segment `home`. An append below the next index is an error: at
     /// replay it proves that a truncation before it was lost. One above it is none: what lay between stands in a later
-    /// batch, because the segment that held it was released.
+    /// batch, because the segment that held it was released. The number of a reset proves nothing: it may have been
+    /// written again before the entries that stood against it.
     pub(crate) fn apply(&mut self, group: u64, operation: Operation<P>, home: u64) -> Result<()> {
         let log = self.groups.entry(group).or_default();
         if let (Operation::Entries { how: How::Append, first, .. }, Some(next)) =

@@ -1,55 +1,63 @@
-//! A simulated disk on which a read can be held that has begun and has not yet got its bytes.
+//! A simulated disk on which one read or write can be held that has begun and has not yet moved its bytes.
 
 use duramen::io::{Access, Directory, Disk, File, Lock, SimulatedDisk};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Holds one read of a [`GatedDisk`]. Clones share it.
+/// Holds one call of a [`GatedDisk`]. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ReadGate(Arc<(Mutex<Gate>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Gate {
+enum State {
     #[default]
     Open,
-    /// The next read is held.
-    Closed,
+    Closed(Held),
     Holding,
 }
 
-impl ReadGate {
-    /// The next read, and no other, waits until the gate is opened.
-    pub(crate) fn close(&self) {
-        *self.gate() = Gate::Closed;
+/// The call that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// The next read.
+    Read,
+    /// The next write that begins at this offset of its file.
+    WriteAt(u64),
+}
+
+impl Gate {
+    /// The next such call, and no other, waits until the gate is opened.
+    pub(crate) fn close(&self, held: Held) {
+        *self.gate() = State::Closed(held);
     }
 
     pub(crate) fn open(&self) {
-        *self.gate() = Gate::Open;
+        *self.gate() = State::Open;
         self.0.1.notify_all();
     }
 
-    /// Waits until a read is held.
+    /// Waits until a call is held.
     pub(crate) fn wait_until_blocked(&self) {
         let mut gate = self.gate();
-        while *gate == Gate::Closed {
+        while matches!(*gate, State::Closed(_)) {
             gate = self.0.1.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn pass(&self) {
+    fn pass(&self, call: Held) {
         let mut gate = self.gate();
-        if *gate != Gate::Closed {
+        if *gate != State::Closed(call) {
             return;
         }
-        *gate = Gate::Holding;
+        *gate = State::Holding;
         self.0.1.notify_all();
-        while *gate == Gate::Holding {
+        while *gate == State::Holding {
             gate = self.0.1.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn gate(&self) -> MutexGuard<'_, Gate> {
+    fn gate(&self) -> MutexGuard<'_, State> {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,7 +66,7 @@ impl ReadGate {
 #[derive(Debug)]
 pub(crate) struct GatedDisk {
     pub(crate) disk: SimulatedDisk,
-    pub(crate) gate: ReadGate,
+    pub(crate) gate: Gate,
 }
 
 impl Disk for GatedDisk {
@@ -79,7 +87,7 @@ impl Disk for GatedDisk {
 #[derive(Debug)]
 struct GatedDirectory {
     directory: Arc<dyn Directory>,
-    gate: ReadGate,
+    gate: Gate,
 }
 
 impl GatedDirectory {
@@ -125,7 +133,7 @@ impl Directory for GatedDirectory {
 #[derive(Debug)]
 struct GatedFile {
     file: Arc<dyn File>,
-    gate: ReadGate,
+    gate: Gate,
 }
 
 impl File for GatedFile {
@@ -134,7 +142,7 @@ impl File for GatedFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.gate.pass();
+        self.gate.pass(Held::Read);
         self.file.read_at(offset, buffer)
     }
 
@@ -143,6 +151,7 @@ impl File for GatedFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.gate.pass(Held::WriteAt(offset));
         self.file.write_at(offset, bytes)
     }
 

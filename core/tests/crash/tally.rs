@@ -5,8 +5,8 @@ use duramen::io::{Injection, Injections};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What power cuts, kills, failing flushes and disturbed calls do to the files of a store. What is missing here a store
-/// never meets: it makes files longer by prewriting only, so no write changes a size.
+/// What power cuts, kills, failing flushes and disturbed calls do to the files of a store. A segment becomes longer by
+/// prewriting only, the file of a snapshot by writing.
 const EXPECTED: &[Injection] = &[
     Injection::SectorOld,
     Injection::SectorNew,
@@ -15,6 +15,9 @@ const EXPECTED: &[Injection] = &[
     Injection::SectorGarbage,
     Injection::SectorStale,
     Injection::NeighboursGarbage,
+    Injection::SizeLost,
+    Injection::SizeKept,
+    Injection::SizeEarlier,
     Injection::SizeWithoutData,
     Injection::DataWithoutSize,
     Injection::PrewriteLost,

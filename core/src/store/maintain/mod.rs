@@ -113,6 +113,7 @@ impl Shared {
         durable && !failed && (freed() || lighter() || core.is_any_displaced(self.options.bugs))
     }
 
+    /// Asks again whether the store may be written: whoever waited for the lock may have got it from a successor's opening.
     fn maintain_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
         // Under its lock: while we waited for it the store may have been retired, and the files may be its successor's.
         self.core().check_writable()?;
