@@ -101,9 +101,6 @@ fn run(args: &CellArgs) -> Result<Measured> {
         },
         meter: Meter::new(&args.directory)?,
     };
-    if args.step == Step::Measure && is_opened(cell.workload.work) {
-        prepare_in_another_process(args)?;
-    }
     let report = match cell.workload.work {
         Work::Append { entry_bytes, manner, recycled } => append::run(bench, entry_bytes, manner, recycled)?,
         Work::ReadRange { entries } => read::range(bench, entries)?,
@@ -120,8 +117,9 @@ fn run(args: &CellArgs) -> Result<Measured> {
     report.measured(&cell.workload)
 }
 
-/// Whether the workload opens a log that was filled before.
-fn is_opened(work: Work) -> bool {
+/// Whether the workload opens a log that another process filled: memory that filling has used must not be there when
+/// opening is measured.
+pub(crate) fn is_prepared(work: Work) -> bool {
     matches!(work, Work::ColdScan | Work::Open { .. })
 }
 
@@ -147,18 +145,6 @@ fn room_bytes(work: Work, scale: Scale) -> u64 {
     }
 }
 
-/// Memory that filling has used, and pages that it has mapped, must not be there when opening is measured.
-fn prepare_in_another_process(args: &CellArgs) -> Result<()> {
-    let output = command(args, Step::Prepare)?.stderr(Stdio::inherit()).output()?;
-    ensure!(output.status.success(), "the process that fills the log ended with {}", output.status);
-    let outcome = serde_json::from_slice(&output.stdout).context("the process that fills the log told nothing")?;
-    match outcome {
-        Outcome::Measured(_) => Ok(()),
-        Outcome::Unsupported(_) => Err(Unsupported("it cannot be filled like this").into()),
-        Outcome::Failed(reason) => anyhow::bail!("filling the log: {reason}"),
-    }
-}
-
 /// The command that runs a step of a cell in a process of its own.
 pub(crate) fn command(args: &CellArgs, step: Step) -> Result<Command> {
     let name = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned());
@@ -166,7 +152,7 @@ pub(crate) fn command(args: &CellArgs, step: Step) -> Result<Command> {
     command.arg("cell").args(["--workload", &args.workload, "--log", &args.log, "--directory"]);
     command.arg(&args.directory).args(["--scale", args.scale.name()]);
     command.args(["--step".to_owned(), name(step.to_possible_value()).context("a step has a name")?]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command)
 }
 
@@ -307,4 +293,32 @@ enum Settle {
 /// The least number of flushes that acknowledging so many entries takes, if any.
 fn flushes_needed(manner: Manner, entries: u64) -> Option<u64> {
     manner.acknowledged_max().map(|most| entries.div_ceil(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter(own: u64, device: Option<u64>) -> Meter {
+        let mut meter = Meter::new(Path::new(".")).expect("the folder is there");
+        meter.counters.flushes = own;
+        meter.counts.flushes = device;
+        meter
+    }
+
+    #[test]
+    fn fewer_flushes_than_acknowledgements_are_a_failure() {
+        assert!(meter(10, None).check_flushes(10).is_ok());
+        assert!(meter(10, Some(10)).check_flushes(10).is_ok());
+        assert!(meter(9, None).check_flushes(10).is_err(), "the log's own account");
+        assert!(meter(10, Some(9)).check_flushes(10).is_err(), "the device's account");
+    }
+
+    #[test]
+    fn one_flush_acknowledges_at_most_what_is_on_the_way() {
+        assert_eq!(flushes_needed(Manner::Durable { batch: 100 }, 1000), Some(10));
+        assert_eq!(flushes_needed(Manner::Threads(64), 65), Some(2));
+        assert_eq!(flushes_needed(Manner::InFlight(64), 64), Some(1));
+        assert_eq!(flushes_needed(Manner::Buffered { batch: 1 }, 1000), None);
+    }
 }

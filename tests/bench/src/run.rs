@@ -1,6 +1,6 @@
 //! The rounds: every cell once in each, every cell in a process of its own, one after the other.
 
-use crate::cell::{CellArgs, Outcome, Step, command};
+use crate::cell::{CellArgs, Outcome, Step, command, is_prepared};
 use crate::device::load;
 use crate::plan::{Cell, order};
 use crate::workload::Scale;
@@ -9,7 +9,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use std::io::IsTerminal;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// A cell that takes longer is ended.
@@ -63,7 +62,13 @@ fn sample(cell: &Cell, round: u64, scale: Scale, directory: &Path) -> Result<Sam
         scale,
         step: Step::Measure,
     };
-    let outcome = run_cell(&args)?;
+    let outcome = match is_prepared(cell.workload.work) {
+        true => match run_step(&args, Step::Prepare)? {
+            Outcome::Measured(_) => run_step(&args, Step::Measure)?,
+            failed => failed,
+        },
+        false => run_step(&args, Step::Measure)?,
+    };
     remove(directory)?;
     Ok(Sample { workload: args.workload, log: args.log, round, load, outcome })
 }
@@ -77,8 +82,8 @@ fn remove(directory: &Path) -> Result<()> {
     }
 }
 
-fn run_cell(args: &CellArgs) -> Result<Outcome> {
-    let mut child = command(args, Step::Measure)?.stderr(Stdio::piped()).spawn()?;
+fn run_step(args: &CellArgs, step: Step) -> Result<Outcome> {
+    let mut child = command(args, step)?.spawn()?;
     let deadline = Instant::now() + Duration::from_secs(CELL_SECONDS_MAX);
     while child.try_wait()?.is_none() {
         if Instant::now() > deadline {

@@ -13,6 +13,8 @@ const WARM_SEGMENTS: u64 = 4;
 const WARM_ENTRY_BYTES: usize = 4096;
 const WARM_BATCH: u64 = 64;
 const WARM_TRIES: u64 = 12;
+/// A first fill goes on for so many times as long as another lap: it is to reach the second segment.
+const FIRST_FILL_TIMES: f64 = 10.0;
 
 pub(super) fn run(mut bench: Bench, entry_bytes: usize, manner: Manner, recycled: bool) -> Result<Meter> {
     let payload = Payload::new(entry_bytes);
@@ -22,8 +24,9 @@ pub(super) fn run(mut bench: Bench, entry_bytes: usize, manner: Manner, recycled
         next = warm_up(&mut bench, &*log, manner.groups())?;
     }
     let lap = manner.lap(entry_bytes, bench.setup.segment_bytes);
+    let limit = bench.scale.seconds() * if recycled { 1.0 } else { FIRST_FILL_TIMES };
     let last = loop {
-        let indexes = run_lap(&mut bench, &*log, next..next + lap, manner, &payload)?;
+        let indexes = run_lap(&mut bench, &*log, next..next + lap, manner, limit, &payload)?;
         next = indexes.end;
         verify_groups(&mut bench, &*log, manner.groups(), &indexes, &payload)?;
         if !recycled || bench.meter.seconds >= bench.scale.seconds() {
@@ -68,9 +71,10 @@ fn run_lap(
     log: &dyn Log,
     mut indexes: Range<u64>,
     manner: Manner,
+    limit_seconds: f64,
     payload: &Payload,
 ) -> Result<Range<u64>> {
-    let limit = Duration::from_secs_f64(bench.scale.seconds());
+    let limit = Duration::from_secs_f64(limit_seconds);
     let settle = if manner.acknowledged_max().is_some() { Settle::Nothing } else { Settle::Sync };
     let (first, count) = (indexes.start, indexes.end - indexes.start);
     bench.meter.lap(log, settle, |singles| {

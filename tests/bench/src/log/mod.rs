@@ -201,3 +201,125 @@ impl Kind {
 fn file_path(directory: &Path, name: &str) -> PathBuf {
     directory.join(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENT_BYTES: u64 = 1 << 20;
+
+    fn setup(directory: &tempfile::TempDir) -> Setup {
+        Setup { directory: directory.path().to_owned(), segment_bytes: SEGMENT_BYTES, room_bytes: 8 << 20 }
+    }
+
+    /// Runs a test on every log; one that the file system refuses is left out.
+    fn on_every_log(test: impl Fn(&Kind, &Setup, Box<dyn Log>) -> Result<()>) {
+        for kind in KINDS {
+            let directory = tempfile::tempdir().expect("a directory");
+            let setup = setup(&directory);
+            match kind.open(&setup) {
+                Err(error) if error.is::<Unsupported>() => {}
+                opened => opened
+                    .and_then(|log| test(kind, &setup, log))
+                    .unwrap_or_else(|error| panic!("{}: {error:#}", kind.name)),
+            }
+        }
+    }
+
+    fn append(log: &dyn Log, group: u64, range: Range<u64>, payload: &Payload, durability: Durability) -> Result<()> {
+        let mut entries = Vec::new();
+        payload.batch(group, range.start, range.end - range.start, &mut entries);
+        log.append(group, range.start, &entries, durability)
+    }
+
+    #[test]
+    fn everything_comes_back_after_opening_again() {
+        let payload = Payload::new(300);
+        on_every_log(|kind, setup, log| {
+            append(&*log, 0, 1..2, &payload, Durability::Durable)?;
+            append(&*log, 0, 2..102, &payload, Durability::Durable)?;
+            append(&*log, 0, 102..202, &payload, Durability::Buffered)?;
+            log.append_in_flight(202, 300, 64, &payload)?;
+            assert_eq!(log.verify(0, 1..502, &payload)?, 501);
+            log.close()?;
+            let log = kind.open(setup)?;
+            assert_eq!((log.bounds(0)?, log.verify(0, 1..502, &payload)?), (1..502, 501));
+            log.close()
+        });
+    }
+
+    #[test]
+    fn threads_and_groups_keep_their_entries_apart() {
+        let payload = Payload::new(300);
+        on_every_log(|kind, setup, log| {
+            log.append_from_threads(8, 1, 20, &payload)?;
+            log.append_to_groups(8, 21, &payload)?;
+            log.close()?;
+            let log = kind.open(setup)?;
+            for group in 0..8 {
+                assert_eq!(log.verify(group, 1..22, &payload)?, 21);
+            }
+            log.close()
+        });
+    }
+
+    #[test]
+    fn what_was_cut_stays_so() {
+        let payload = Payload::new(300);
+        on_every_log(|kind, setup, log| {
+            append(&*log, 0, 1..1001, &payload, Durability::Buffered)?;
+            log.truncate(901)?;
+            log.purge(1, 100)?;
+            assert_eq!(log.bounds(0)?, 101..901);
+            log.close()?;
+            let log = kind.open(setup)?;
+            assert_eq!((log.bounds(0)?, log.verify(0, 101..901, &payload)?), (101..901, 800));
+            log.close()
+        });
+    }
+
+    #[test]
+    fn recycled_segments_show_nothing_of_their_earlier_lives() {
+        let payload = Payload::new(4096);
+        on_every_log(|kind, setup, log| {
+            let mut next = 1;
+            for _ in 0..12 {
+                for _ in 0..20 {
+                    append(&*log, 0, next..next + 40, &payload, Durability::Buffered)?;
+                    next += 40;
+                }
+                log.purge(1, next - 1)?;
+            }
+            assert!(log.is_steady());
+            append(&*log, 0, next..next + 40, &payload, Durability::Durable)?;
+            log.close()?;
+            let log = kind.open(setup)?;
+            assert_eq!((log.bounds(0)?, log.verify(0, next..next + 40, &payload)?), (next..next + 40, 40));
+            log.close()
+        });
+    }
+
+    #[test]
+    fn another_payload_than_was_appended_is_noticed() {
+        on_every_log(|kind, _, log| {
+            append(&*log, 0, 1..101, &Payload::new(300), Durability::Durable)?;
+            // The raw file holds no entries; what it compares is its own writes.
+            let noticed = log.verify(0, 1..101, &Payload::new(301)).is_err();
+            assert!(noticed || kind.role == Role::Raw);
+            log.close()
+        });
+    }
+
+    #[test]
+    fn every_durable_append_is_flushed() {
+        let payload = Payload::new(300);
+        on_every_log(|_, _, log| {
+            let before = log.counters().flushes;
+            for index in 1..51 {
+                append(&*log, 0, index..index + 1, &payload, Durability::Durable)?;
+            }
+            assert!(log.counters().flushes >= before + 50);
+            log.close()
+        });
+    }
+}

@@ -361,3 +361,26 @@ impl Page for RawPage {
         super::each_accepted(std::iter::once(bytes), accept)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_block_that_is_not_as_written_is_noticed() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let setup = Setup { directory: directory.path().to_owned(), segment_bytes: 1 << 20, room_bytes: 1 << 20 };
+        let (log, payload) = (open(&setup, Path2Disk::Cached)?, Payload::new(256));
+        for index in 1..11 {
+            log.append(0, index, &[payload.entry(0, index)], Durability::Durable)?;
+        }
+        assert_eq!(log.verify(0, 1..11, &payload)?, 10);
+        let path = directory.path().join("raw");
+        let mut bytes = fs::read(&path)?;
+        bytes[5 * BLOCK_BYTES + 100] ^= 1;
+        fs::write(&path, bytes)?;
+        assert!(log.verify(0, 1..11, &payload).is_err());
+        Ok(())
+    }
+}

@@ -23,6 +23,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+/// Entries that lie closer together are read in one call.
+const READ_GAP_BYTES_MAX: usize = 4096;
+
 struct Shortest {
     directory: PathBuf,
     path2disk: Path2Disk,
@@ -48,7 +51,7 @@ impl Shortest {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where the entries of a range lie, in files that follow each other. All of it is written by then.
+    /// Where the entries of a range lie, in pieces that follow each other. All of it is written by then.
     fn locate(&self, group: u64, range: Range<u64>) -> Result<Vec<Span>> {
         let mut state = self.state();
         let issued = state.issued;
@@ -59,7 +62,7 @@ impl Shortest {
         let mut spans: Vec<Span> = Vec::new();
         for position in positions {
             match spans.last_mut() {
-                Some(span) if span.segment == position.segment => span.positions.push(*position),
+                Some(span) if span.takes(position) => span.positions.push(*position),
                 _ => spans.push(Span {
                     segment: position.segment,
                     file: Arc::clone(&state.segment(position.segment)?.file),
@@ -80,7 +83,7 @@ impl Shortest {
     }
 }
 
-/// Entries of one segment.
+/// Entries of one segment that are read in one call.
 struct Span {
     segment: u32,
     file: Arc<DataFile>,
@@ -88,6 +91,11 @@ struct Span {
 }
 
 impl Span {
+    fn takes(&self, position: &Position) -> bool {
+        let end = self.positions.last().map_or(0, Position::end);
+        self.segment == position.segment && position.offset as usize <= end + READ_GAP_BYTES_MAX
+    }
+
     /// Reads from the first to the last entry in one call, and checks each.
     fn read(&self, page: &mut EntryPage) -> Result<()> {
         let (Some(first), Some(last)) = (self.positions.first(), self.positions.last()) else { return Ok(()) };
@@ -209,5 +217,74 @@ impl Page for EntryPage {
 
     fn each(&self, accept: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), u64> {
         each_accepted(self.data.iter().map(|data| &self.buffer[data.clone()]), accept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const SEGMENT_BYTES: u64 = 1 << 20;
+
+    fn setup(directory: &tempfile::TempDir) -> Setup {
+        Setup { directory: directory.path().to_owned(), segment_bytes: SEGMENT_BYTES, room_bytes: 0 }
+    }
+
+    /// A log with entries 1 to 30 of 1,000 bytes, each in a frame and a block of its own, that was not closed.
+    fn log_of_thirty(setup: &Setup, payload: &Payload) -> Result<()> {
+        let log = open(setup, Path2Disk::Cached)?;
+        (1..31).try_for_each(|index| log.append(0, index, &[payload.entry(0, index)], Durability::Durable))
+    }
+
+    fn change(setup: &Setup, offset: usize, change: impl FnOnce(&mut [u8])) -> Result<()> {
+        let path = setup.directory.join("segment-1");
+        let mut bytes = fs::read(&path)?;
+        change(&mut bytes[offset..offset + 1000]);
+        Ok(fs::write(&path, bytes)?)
+    }
+
+    #[test]
+    fn a_durable_entry_is_there_without_closing() -> Result<()> {
+        let (directory, payload) = (tempfile::tempdir()?, Payload::new(1000));
+        log_of_thirty(&setup(&directory), &payload)?;
+        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        assert_eq!((log.bounds(0)?, log.verify(0, 1..31, &payload)?), (1..31, 30));
+        Ok(())
+    }
+
+    #[test]
+    fn a_torn_write_and_what_follows_it_is_left_out() -> Result<()> {
+        let (directory, payload) = (tempfile::tempdir()?, Payload::new(1000));
+        log_of_thirty(&setup(&directory), &payload)?;
+        // Behind the block of the segment and nineteen frames.
+        change(&setup(&directory), 20 * 4096, |bytes| bytes[500..].fill(0))?;
+        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        assert_eq!((log.bounds(0)?, log.verify(0, 1..20, &payload)?), (1..20, 19));
+        Ok(())
+    }
+
+    #[test]
+    fn frames_behind_a_torn_one_stay_out_when_it_is_written_again() -> Result<()> {
+        let (directory, payload) = (tempfile::tempdir()?, Payload::new(1000));
+        log_of_thirty(&setup(&directory), &payload)?;
+        change(&setup(&directory), 20 * 4096, |bytes| bytes[500..].fill(0))?;
+        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        log.append(0, 20, &[&[7; 1000]], Durability::Durable)?;
+        drop(log);
+        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        assert_eq!(log.bounds(0)?, 1..21);
+        assert_eq!(log.read_one(0, 20)?, [7; 1000]);
+        Ok(())
+    }
+
+    #[test]
+    fn damage_is_noticed_by_the_reader() -> Result<()> {
+        let (directory, payload) = (tempfile::tempdir()?, Payload::new(1000));
+        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        log.append(0, 1, &[payload.entry(0, 1)], Durability::Durable)?;
+        change(&setup(&directory), 4096, |bytes| bytes[500] ^= 1)?;
+        assert!(log.read_one(0, 1).is_err());
+        Ok(())
     }
 }
