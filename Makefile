@@ -4,6 +4,8 @@
 FILE ?=
 N ?= 1000000
 SECONDS ?= 60
+ROUNDS ?= 3
+ONLY ?=
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
@@ -12,13 +14,14 @@ DESTDIR ?=
 export DURAMEN_NO_HEX = 1
 
 FUZZ = --manifest-path core/fuzz/Cargo.toml
+BENCH = --manifest-path tests/bench/Cargo.toml
 # The Go that is there, and nothing from the network.
 GO = GOTOOLCHAIN=local GOPROXY=off GOWORK=off
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-c test-go go-native test-python test-elixir test-languages test-deep check doc header install \
-    fuzz crash-sweep
+.PHONY: help setup demo test test-c test-go go-native test-python test-elixir test-languages test-deep check bench doc header \
+    install fuzz crash-sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +76,7 @@ test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 check: setup ## formatting, lints, documentation, licences, one version number, the C header
 	@tests/timed $@ 'cargo fmt --all --check' \
 	    'cargo fmt $(FUZZ) --check' \
+	    'cargo fmt $(BENCH) --check' \
 	    'cargo clippy --workspace --locked -- -D warnings' \
 	    'cargo clippy --workspace --all-targets --all-features --locked -- -D warnings' \
 	    'cargo clippy $(FUZZ) --locked -- -D warnings' \
@@ -81,6 +85,11 @@ check: setup ## formatting, lints, documentation, licences, one version number, 
 	    'tests/licences' \
 	    'cargo test --locked --quiet -p duramen --test house_rules one_version' \
 	    'cargo test --locked --quiet -p duramen-ffi --test header'
+
+bench: ## measure against the disk and the shortest honest log, into target/bench (ROUNDS=3, ONLY=w1,w4b; see tests/bench)
+	@tests/timed $@ 'tests/setup demo' \
+	    'cargo test --release --quiet --locked $(BENCH)' \
+	    'cargo run --release --quiet --locked $(BENCH) -- --quick --rounds $(ROUNDS) $(if $(ONLY),--only "$(ONLY)")'
 
 doc: ## the documentation of the Rust crates, in target/doc
 	@tests/timed $@ 'cargo doc --workspace --no-deps --all-features --locked'
