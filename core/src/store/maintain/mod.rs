@@ -256,7 +256,7 @@ impl Shared {
     fn release(&self, maintenance: &mut Maintenance, oldest: Segment) -> Result<()> {
         let number = oldest.header.number;
         if !self.options.bugs.has(Bug::ReleasedBeforeDurable) {
-            self.make_readable_durable()?;
+            self.make_placed_durable()?;
         }
         if self.options.bugs.has(Bug::HeaderBeforeManifest) {
             oldest.clone().renew(self.random()?, 0).map_err(|renewal| renewal.into_error())?;
@@ -267,13 +267,13 @@ impl Shared {
         self.retire_file(maintenance, oldest)
     }
 
-    /// Makes all that is readable now durable: what was looked at, and decided upon. A batch can be read a moment before
-    /// the log counts it as written.
-    fn make_readable_durable(&self) -> Result<()> {
-        let readable = self.read().written;
+    /// Makes everything durable that has its place in the log: all that can be read, and was looked at; and the first batch
+    /// of the next segment, which may still be on its way. Until that is durable, opening ends with the segment before.
+    fn make_placed_durable(&self) -> Result<()> {
         let mut core = self.core();
-        core.commit.want(readable);
-        self.drive(core, |core| core.commit.durable() >= readable).map(drop)
+        let placed = core.commit.end().sequence;
+        core.commit.want(placed);
+        self.drive(core, |core| core.commit.durable() >= placed).map(drop)
     }
 
     /// Both slots, so that a damaged one never leads to a segment that is gone. A second attempt writes both again.
