@@ -72,7 +72,8 @@ pub(crate) struct Group {
     pub(crate) workload: &'static str,
     pub(crate) title: &'static str,
     pub(crate) unit: &'static str,
-    /// How much the slowest round of the raw limit took of the fastest one; none if that is in order.
+    /// How many times as long the slowest round of a raw limit took as its fastest one, whichever variant varied more;
+    /// none if that is in order.
     pub(crate) raw_varied: Option<f64>,
     pub(crate) rows: Vec<Row>,
 }
@@ -167,12 +168,13 @@ fn group(cells: &[Cell], samples: &[Sample]) -> Group {
     let rounds: Vec<Rounds<'_>> = cells.iter().map(|cell| Rounds::of(cell, samples)).collect();
     let (raw, shortest) = (fastest(&rounds, Role::Raw), fastest(&rounds, Role::Shortest));
     let workload = cells[0].workload;
-    let varied = raw.and_then(|raw| spread(&raw.times())).filter(|spread| *spread > SPREAD_MAX);
+    let of_raw = rounds.iter().filter(|rounds| rounds.cell.log.role == Role::Raw);
+    let widest = of_raw.filter_map(|rounds| spread(&rounds.times())).max_by(f64::total_cmp);
     Group {
         workload: workload.name,
         title: workload.title,
         unit: workload.unit,
-        raw_varied: varied,
+        raw_varied: widest.filter(|spread| *spread > SPREAD_MAX),
         rows: rounds.iter().map(|rounds| row(rounds, raw, shortest)).collect(),
     }
 }

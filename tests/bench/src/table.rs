@@ -26,17 +26,17 @@ pub(crate) fn markdown(report: &Report) -> String {
         let _ = writeln!(text, "{line}\n");
     }
     for group in &report.groups {
-        let _ = writeln!(text, "## {}: {}\n", group.workload, group.title);
+        let _ = writeln!(text, "## {}: {}, for one {}\n", group.workload, group.title, group.unit);
         let _ = writeln!(text, "| {} |", COLUMNS.join(" | "));
         let _ = writeln!(text, "|{}", "---|".repeat(COLUMNS.len()));
         for row in &group.rows {
             let _ = writeln!(text, "| {} |", cells(row).join(" | "));
         }
         text.push('\n');
-        for remark in remarks(group) {
-            let _ = writeln!(text, "- {remark}");
+        let remarks: String = remarks(group).iter().map(|remark| format!("- {remark}\n")).collect();
+        if !remarks.is_empty() {
+            let _ = writeln!(text, "{remarks}");
         }
-        text.push('\n');
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
