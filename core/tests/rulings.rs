@@ -9,9 +9,11 @@ mod model;
 use duramen::io::{Calls, Failure, Fault, OperationKind, SimulatedDisk};
 use duramen::{
     Batch, Boundary, Code, Durability, Entry, EntryId, Error, HardState, Limit, Log, Options, Page, Position, Store,
+    UnnamedSnapshot,
 };
 use model::Refusal;
 use std::fmt::Debug;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -1022,6 +1024,169 @@ fn a_full_store_can_be_purged_and_told_its_hard_state() {
     boundary(&options(&disk).segment_bytes(64 << 10).open(DIRECTORY).unwrap().log(1), full - 1, 1, b"");
 }
 
+// -------------------------------------------------------------------------------------------------------- snapshots
+
+#[test]
+fn a_saved_snapshot_leaves_the_prefix_to_purge() {
+    holds(
+        |store| {
+            append(&store.log(1), &[(1, 1), (2, 1), (3, 2)]);
+            set(store.log(1).save_snapshot(streamed(&store.log(1), 2, 1)));
+        },
+        |store| {
+            snapshot(&store.log(1), 2, 1);
+            present(&store.log(1), &[(1, 1), (2, 1), (3, 2)]);
+            assert_eq!(store.log(1).boundary().unwrap(), None);
+        },
+    );
+}
+
+#[test]
+fn a_saved_snapshot_lies_between_the_boundary_and_next_with_its_term() {
+    holds(
+        |store| {
+            append(&store.log(1), &[(1, 1), (2, 1), (3, 2)]);
+            purge(&store.log(1), 1, 1);
+            set(store.log(1).save_snapshot(streamed(&store.log(1), 1, 1)));
+        },
+        |store| {
+            let log = store.log(1);
+            snapshot(&log, 1, 1);
+            refused(log.save_snapshot(streamed(&log, 0, 1)), Code::Compacted, &[1, 0, 1]);
+            refused(log.save_snapshot(streamed(&log, 4, 2)), Code::NotFound, &[1, 4, 4]);
+            refused(log.save_snapshot(streamed(&log, 3, 1)), Code::InvalidArgument, &[]);
+        },
+    );
+}
+
+#[test]
+fn a_snapshot_older_than_the_current_one_is_not_saved_and_one_at_its_index_replaces_it() {
+    holds(
+        |store| {
+            append(&store.log(1), &[(1, 1), (2, 1), (3, 2)]);
+            set(store.log(1).save_snapshot(streamed(&store.log(1), 2, 1)));
+            set(store.log(1).save_snapshot(streamed(&store.log(1), 2, 1)));
+        },
+        |store| {
+            snapshot(&store.log(1), 2, 1);
+            refused(store.log(1).save_snapshot(streamed(&store.log(1), 1, 1)), Code::InvalidArgument, &[]);
+        },
+    );
+}
+
+#[test]
+fn an_installed_snapshot_that_the_log_agrees_with_keeps_the_tail() {
+    holds(
+        |store| {
+            append(&store.log(1), &[(1, 1), (2, 1), (3, 2), (4, 2)]);
+            set(store.log(1).install_snapshot(streamed(&store.log(1), 2, 1)));
+        },
+        |store| {
+            snapshot(&store.log(1), 2, 1);
+            boundary(&store.log(1), 2, 1, b"");
+            present(&store.log(1), &[(3, 2), (4, 2)]);
+        },
+    );
+}
+
+#[test]
+fn an_installed_snapshot_that_the_log_does_not_agree_with_restarts_it_behind() {
+    // Another term there; past the end; a hole.
+    for (index, term) in [(2, 9), (7, 1), (5, 2)] {
+        holds(
+            |store| {
+                put(&store.log(1), &[(1, 1), (2, 1), (3, 2), (6, 2)]);
+                set(store.log(1).set_hard_state(STATE));
+                set(store.log(1).install_snapshot(streamed(&store.log(1), index, term)));
+            },
+            |store| {
+                snapshot(&store.log(1), index, term);
+                boundary(&store.log(1), index, term, b"");
+                empty(&store.log(1), Some(index + 1));
+                assert_eq!(store.log(1).hard_state().unwrap(), Some(STATE));
+            },
+        );
+    }
+}
+
+#[test]
+fn at_the_boundary_an_installed_snapshot_is_replaced_and_the_tail_kept_and_another_term_is_an_error() {
+    holds(
+        |store| {
+            append(&store.log(1), &[(1, 1), (2, 1), (3, 2)]);
+            set(store.log(1).purge(2, 1, b"blob"));
+            set(store.log(1).install_snapshot(streamed(&store.log(1), 2, 1)));
+        },
+        |store| {
+            snapshot(&store.log(1), 2, 1);
+            boundary(&store.log(1), 2, 1, b"blob");
+            present(&store.log(1), &[(3, 2)]);
+            refused(store.log(1).install_snapshot(streamed(&store.log(1), 2, 2)), Code::InvalidArgument, &[]);
+        },
+    );
+}
+
+#[test]
+fn below_the_boundary_an_installed_snapshot_does_nothing() {
+    holds(
+        |store| {
+            append(&store.log(1), &[(1, 1), (2, 1), (3, 2)]);
+            set(store.log(1).install_snapshot(streamed(&store.log(1), 2, 1)));
+        },
+        |store| {
+            idle(store, |log| log.install_snapshot(streamed(log, 1, 1)));
+            snapshot(&store.log(1), 2, 1);
+        },
+    );
+}
+
+#[test]
+fn an_unnamed_snapshot_joins_entries_and_hard_state_in_one_batch() {
+    holds(
+        |store| {
+            let unnamed = streamed(&store.log(1), 9, 3);
+            let batch = Batch::new().log(1, |log| {
+                log.install_snapshot(unnamed).append(&entries(&[(10, 3), (11, 4)])).set_hard_state(STATE)
+            });
+            set(store.write(batch));
+        },
+        |store| {
+            snapshot(&store.log(1), 9, 3);
+            present(&store.log(1), &[(10, 3), (11, 4)]);
+            assert_eq!(store.log(1).hard_state().unwrap(), Some(STATE));
+        },
+    );
+}
+
+#[test]
+fn a_snapshot_belongs_to_its_group_and_its_store() {
+    let store = options(&SimulatedDisk::new(1)).open(DIRECTORY).unwrap();
+    let other = options(&SimulatedDisk::new(2)).open(DIRECTORY).unwrap();
+    refused(store.log(2).install_snapshot(streamed(&store.log(1), 2, 1)), Code::InvalidArgument, &[]);
+    refused(other.log(1).install_snapshot(streamed(&store.log(1), 2, 1)), Code::InvalidArgument, &[]);
+    assert_eq!((store.groups().unwrap(), other.groups().unwrap()), (vec![], vec![]));
+}
+
+#[test]
+fn a_reset_and_a_dropped_group_have_no_snapshot() {
+    holds(
+        |store| {
+            for group in [1, 2] {
+                append(&store.log(group), &[(1, 1)]);
+                set(store.log(group).save_snapshot(streamed(&store.log(group), 1, 1)));
+            }
+            set(store.log(1).reset(None));
+            set(store.log(2).drop_group());
+        },
+        |store| {
+            for group in [1, 2] {
+                assert_eq!(store.log(group).snapshot_id().unwrap(), None);
+                assert!(store.log(group).snapshot().unwrap().is_none());
+            }
+        },
+    );
+}
+
 // ---------------------------------------------------------------------------------------------------------- helpers
 
 const STATE: HardState = HardState { term: 4, vote: Some(2), commit: Some(9) };
@@ -1087,6 +1252,25 @@ fn put(log: &Log, ids: &[(u64, u64)]) {
 
 fn purge(log: &Log, upto: u64, term: u64) {
     set(log.purge(upto, term, b""));
+}
+
+fn snapshot_data(index: u64, term: u64) -> Vec<u8> {
+    format!("all up to entry {index} of term {term} ").repeat(400).into_bytes()
+}
+
+/// A snapshot's file that no batch names yet.
+fn streamed(log: &Log, index: u64, term: u64) -> UnnamedSnapshot {
+    let mut writer = log.snapshot_writer().unwrap();
+    writer.write_all(&snapshot_data(index, term)).unwrap();
+    writer.finish(index, term, b"voters").unwrap()
+}
+
+/// This snapshot is the current one, and reads as it was written.
+fn snapshot(log: &Log, index: u64, term: u64) {
+    assert_eq!(log.snapshot_id().unwrap(), Some(EntryId { index, term }));
+    let current = log.snapshot().unwrap().expect("there is a snapshot");
+    assert_eq!((current.index(), current.term(), current.config()), (index, term, &b"voters"[..]));
+    assert_eq!(current.read_all().unwrap(), snapshot_data(index, term));
 }
 
 fn set(result: duramen::Result<Position>) {
