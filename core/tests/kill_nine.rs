@@ -8,7 +8,7 @@ mod model;
 #[path = "support/random.rs"]
 mod random;
 
-use duramen::{Batch, Durability, Entry, HardState, Options, Store};
+use duramen::{Durability, Entry, HardState, Options, Store};
 use model::{Change, Limits, Model};
 use random::{Random, data_of};
 use std::fs;
@@ -154,8 +154,7 @@ fn write_until_killed(store: &Store, round: u64, thread: u64) {
         let (count, durable) = (1 + random.below(3), random.once_in(3));
         let told = Told { thread, kind, first, second, count, term, durable };
         tell(&told.line());
-        let batch = told.changes().iter().fold(Batch::new(), model::add);
-        store.write_with(batch, told.durability()).unwrap();
+        model::write(&store, &told.changes(), told.durability()).unwrap();
         tell(&format!("done {thread}\n"));
         if !durable {
             std::thread::sleep(Duration::from_micros(random.below(400)));
@@ -272,7 +271,9 @@ fn open(path: &Path) -> Store {
     Options::new().segment_bytes(SEGMENT_BYTES).open(path).unwrap()
 }
 
+/// How many segments there have been: their numbers are never skipped.
 fn segments(path: &Path) -> u64 {
     let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".seg")).count() as u64
+    let numbers = names.filter_map(|name| u64::from_str_radix(name.strip_suffix(".seg")?, 16).ok());
+    numbers.max().unwrap_or(0)
 }

@@ -3,9 +3,11 @@
 
 use duramen::{
     Batch, Boundary, Code, Durability, Entry, EntryId, Error, HardState, Limit, Log, LogBatch, Position, Store,
+    UnnamedSnapshot,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -29,6 +31,16 @@ pub(crate) struct Group {
     /// The highest commit index that is known.
     pub(crate) commit: Option<u64>,
     pub(crate) meta: BTreeMap<String, Vec<u8>>,
+    pub(crate) snapshot: Option<Arc<Taken>>,
+}
+
+/// A snapshot as it was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) config: Vec<u8>,
+    pub(crate) data: Vec<u8>,
 }
 
 /// One change to one group.
@@ -45,6 +57,8 @@ pub(crate) enum Change {
     HardState(HardState),
     SetMeta(String, Vec<u8>),
     DeleteMeta(String),
+    SaveSnapshot(Arc<Taken>),
+    InstallSnapshot(Arc<Taken>),
 }
 
 impl Change {
@@ -63,6 +77,11 @@ impl Change {
             Change::SetMeta(_, value) => value,
             _ => &[],
         }
+    }
+
+    /// Does it need a file of its own first?
+    pub(crate) fn has_file(&self) -> bool {
+        matches!(self, Change::SaveSnapshot(_) | Change::InstallSnapshot(_))
     }
 
     /// Does it ask for nothing at all?
@@ -146,6 +165,7 @@ impl PartialEq for Group {
         state(self) == state(other)
             && self.boundary == other.boundary
             && self.meta == other.meta
+            && self.snapshot == other.snapshot
             && self.entries == other.entries
     }
 }
@@ -154,13 +174,16 @@ impl PartialEq for Group {
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let brief = |bytes: &[u8]| format!("{}#{:x}", bytes.len(), crc32fast::hash(bytes));
-        let Group { entries, boundary, told_next, hard_state, commit, meta } = self;
+        let Group { entries, boundary, told_next, hard_state, commit, meta, snapshot } = self;
         write!(f, "entries")?;
         for (index, Entry { term, kind, data, .. }) in entries.iter().map(|(index, entry)| (index, &**entry)) {
             write!(f, " {index}@{term}/{kind}:{}", brief(data))?;
         }
         if let Some(Boundary { index, term, blob }) = boundary {
             write!(f, ", boundary {index}@{term}:{}", brief(blob))?;
+        }
+        if let Some(Taken { index, term, config, data }) = snapshot.as_deref() {
+            write!(f, ", snapshot {index}@{term}:{}:{}", brief(config), brief(data))?;
         }
         let meta: BTreeMap<&str, String> = meta.iter().map(|(key, value)| (key.as_str(), brief(value))).collect();
         write!(f, ", told {told_next:?}, {hard_state:?}, commit {commit:?}, meta {meta:?}")
@@ -269,7 +292,7 @@ impl Group {
             Change::Purge(boundary) => self.purge(group, boundary)?,
             Change::Reset(next) => {
                 self.entries.clear();
-                (self.boundary, self.told_next) = (None, *next);
+                (self.boundary, self.told_next, self.snapshot) = (None, *next, None);
             }
             Change::DropGroup => *self = Group::default(),
             Change::HardState(state) => {
@@ -281,7 +304,42 @@ impl Group {
                 self.check_meta(small.meta_bytes)?;
             }
             Change::DeleteMeta(key) => drop(self.meta.remove(key)),
+            Change::SaveSnapshot(taken) => self.save_snapshot(group, taken)?,
+            Change::InstallSnapshot(taken) => self.install_snapshot(group, taken)?,
         }
+        Ok(())
+    }
+
+    fn save_snapshot(&mut self, group: u64, taken: &Arc<Taken>) -> Result<(), Refusal> {
+        let Taken { index, term, .. } = **taken;
+        let known = self.term(group, index)?;
+        if known != term {
+            return Err(Refusal::new(Code::InvalidArgument, &[group, index, term, known]));
+        }
+        if let Some(current) = self.snapshot.as_ref().filter(|current| index < current.index) {
+            return Err(Refusal::new(Code::InvalidArgument, &[group, index, current.index]));
+        }
+        self.snapshot = Some(Arc::clone(taken));
+        Ok(())
+    }
+
+    fn install_snapshot(&mut self, group: u64, taken: &Arc<Taken>) -> Result<(), Refusal> {
+        let Taken { index, term, .. } = **taken;
+        let at = self.boundary.as_ref().map(|boundary| boundary.index);
+        if at.is_some_and(|at| index < at) {
+            return Ok(());
+        }
+        match self.term(group, index) {
+            Ok(known) if known == term => self.entries.retain(|entry, _| *entry > index),
+            Ok(known) if at == Some(index) => {
+                return Err(Refusal::new(Code::InvalidArgument, &[group, index, term, known]));
+            }
+            _ => self.entries.clear(),
+        }
+        if at != Some(index) {
+            self.boundary = Some(Boundary { index, term, blob: Vec::new() });
+        }
+        self.snapshot = Some(Arc::clone(taken));
         Ok(())
     }
 
@@ -342,6 +400,7 @@ impl Group {
     fn is_empty(&self) -> bool {
         self.entries.is_empty()
             && self.meta.is_empty()
+            && self.snapshot.is_none()
             && (&self.boundary, self.told_next, self.hard_state, self.commit) == (&None, None, None, None)
     }
 }
@@ -481,6 +540,9 @@ fn unsound(group: u64, change: &Change) -> Vec<Refusal> {
         Change::Purge(Boundary { index: u64::MAX, .. }) | Change::Reset(Some(u64::MAX)) => {
             refusals.push(Refusal::reserved());
         }
+        Change::SaveSnapshot(taken) | Change::InstallSnapshot(taken) if taken.index == u64::MAX => {
+            refusals.push(Refusal::reserved());
+        }
         _ => {}
     }
     if change.entries().iter().any(|entry| entry.index == u64::MAX) {
@@ -518,8 +580,22 @@ pub(crate) fn write(store: &Store, changes: &[(u64, Change)], durability: Durabi
     match changes {
         [(group, change)] if durability == Durability::Durable => write_durable(&store.log(*group), change),
         [(group, change)] => write_with(&store.log(*group), change, durability),
-        _ => store.write_with(changes.iter().fold(Batch::new(), add), durability),
+        _ => {
+            let mut batch = Batch::new();
+            for (group, change) in changes {
+                batch = add(store, batch, *group, change)?;
+            }
+            store.write_with(batch, durability)
+        }
     }
+}
+
+/// Writes a snapshot's file, which no batch names yet.
+fn stream(log: &Log, taken: &Taken) -> duramen::Result<UnnamedSnapshot> {
+    let mut writer = log.snapshot_writer()?;
+    // What fails here the writer says again at its end.
+    let _ = taken.data.chunks(1500).try_for_each(|piece| writer.write_all(piece));
+    writer.finish(taken.index, taken.term, &taken.config)
 }
 
 fn write_durable(log: &Log, change: &Change) -> duramen::Result<Position> {
@@ -535,6 +611,8 @@ fn write_durable(log: &Log, change: &Change) -> duramen::Result<Position> {
         Change::HardState(state) => log.set_hard_state(*state),
         Change::SetMeta(key, value) => log.set_meta(key, value),
         Change::DeleteMeta(key) => log.delete_meta(key),
+        Change::SaveSnapshot(taken) => log.save_snapshot(stream(log, taken)?),
+        Change::InstallSnapshot(taken) => log.install_snapshot(stream(log, taken)?),
     }
 }
 
@@ -551,16 +629,27 @@ fn write_with(log: &Log, change: &Change, durability: Durability) -> duramen::Re
         Change::HardState(state) => log.set_hard_state_with(*state, durability),
         Change::SetMeta(key, value) => log.set_meta_with(key, value, durability),
         Change::DeleteMeta(key) => log.delete_meta_with(key, durability),
+        Change::SaveSnapshot(taken) => log.save_snapshot_with(stream(log, taken)?, durability),
+        Change::InstallSnapshot(taken) => log.install_snapshot_with(stream(log, taken)?, durability),
     }
 }
 
 /// Adds a change to a joint batch.
-pub(crate) fn add(batch: Batch, (group, change): &(u64, Change)) -> Batch {
-    batch.log(*group, |log| add_to(log, change))
+fn add(store: &Store, batch: Batch, group: u64, change: &Change) -> duramen::Result<Batch> {
+    let unnamed = match change {
+        Change::SaveSnapshot(taken) | Change::InstallSnapshot(taken) => Some(stream(&store.log(group), taken)?),
+        _ => None,
+    };
+    Ok(batch.log(group, |log| match (change, unnamed) {
+        (Change::SaveSnapshot(_), Some(unnamed)) => log.save_snapshot(unnamed),
+        (_, Some(unnamed)) => log.install_snapshot(unnamed),
+        _ => add_to(log, change),
+    }))
 }
 
 fn add_to(log: LogBatch, change: &Change) -> LogBatch {
     match change {
+        Change::SaveSnapshot(_) | Change::InstallSnapshot(_) => log,
         Change::Append(entries) => log.append(entries),
         Change::Replace(index, entries) => log.replace_from(*index, entries),
         Change::Put(entries) => log.put(entries),
@@ -598,6 +687,11 @@ fn dump_log(log: &Log) -> duramen::Result<Group> {
     }
     if group.next().is_none() {
         group.told_next = bounds.map(|bounds| bounds.end);
+    }
+    if let Some(snapshot) = log.snapshot()? {
+        let (index, term, config) = (snapshot.index(), snapshot.term(), snapshot.config().to_vec());
+        assert_eq!(log.snapshot_id()?, Some(EntryId { index, term }), "group {}", log.group());
+        group.snapshot = Some(Arc::new(Taken { index, term, config, data: snapshot.read_all()? }));
     }
     for key in log.meta_keys()? {
         let value = log.meta(&key)?.expect("a key that is listed has a value");

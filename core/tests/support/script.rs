@@ -86,6 +86,13 @@ pub(crate) enum What {
     Put(At, Entries, Order),
     Truncate(At),
     Remove(At, u64),
+    /// `more` is added to the term that is there.
+    Snapshot {
+        install: bool,
+        at: At,
+        more: u64,
+        bytes: usize,
+    },
     Purge {
         at: At,
         /// How far the term is from the one that is right.
@@ -306,7 +313,7 @@ fn spoil(random: &mut Random, what: &mut What) {
         },
         What::DeleteMeta(key) => *key = random.pick(&[Key::Empty, Key::TooLong]),
         What::Reset(next) => *next = Some(At::Reserved),
-        What::Truncate(at) => *at = bad_place,
+        What::Truncate(at) | What::Snapshot { at, .. } => *at = bad_place,
         What::Remove(..) | What::DropGroup | What::HardState(_) => {}
     }
 }
@@ -347,7 +354,13 @@ fn sound_part(random: &mut Random) -> Part {
             let bytes = random.pick(&[0, 10, 100, 400]);
             What::SetMeta(key(random), bytes + small(random).min(100))
         }
-        36..38 => What::DeleteMeta(key(random)),
+        36 => What::DeleteMeta(key(random)),
+        37 => What::Snapshot {
+            install: random.once_in(2),
+            at: random.pick(&[back, back, At::Below(0), At::Gap(2)]),
+            more: u64::from(random.once_in(4)),
+            bytes: random.pick(&[0, 100, 5_000, 9_000]) + small(random),
+        },
         38 => What::Reset(random.pick(&[None, Some(At::Next), Some(At::Gap(4)), Some(At::Below(3))])),
         _ if random.once_in(2) => What::DropGroup,
         _ => What::HardState(hard_state(random)),

@@ -18,6 +18,8 @@ pub(crate) const OPERATIONS: &[&str] = &[
     "set_hard_state",
     "set_meta",
     "delete_meta",
+    "save_snapshot",
+    "install_snapshot",
     "note_commit",
     "joint batch",
     "several changes to one group in a batch",
