@@ -51,7 +51,8 @@ impl Shared {
     pub(super) fn prepare(&self, need: &Need) -> Result<()> {
         let maintenance = &mut *lock(&self.maintenance);
         match self.prepare_locked(maintenance, need) {
-            Err(Error::NoSpace { .. }) if self.release_for_want_of_space(maintenance) => {
+            Err(error @ Error::NoSpace { .. }) if self.release_for_want_of_space(maintenance) => {
+                self.core().stats.maintenance_failed(&error);
                 self.prepare_locked(maintenance, need)
             }
             prepared => prepared,
@@ -86,7 +87,10 @@ impl Shared {
         // A segment that was filled, and still holds something, doubles those to come, up to the configured size.
         let doubled = maintenance.newest_capacity.max(2 * filled);
         match self.settle_first(maintenance, capacity, doubled.min(self.segment_bytes())) {
-            Err(Error::NoSpace { .. }) if self.resume(maintenance) => Ok(()),
+            Err(error @ Error::NoSpace { .. }) if self.resume(maintenance) => {
+                self.core().stats.maintenance_failed(&error);
+                Ok(())
+            }
             settled => settled,
         }
     }

@@ -39,7 +39,7 @@ pub struct Stats {
     pub released: u64,
     /// Batches that repeated what stood in the way of that.
     pub carried: u64,
-    /// Attempts of maintenance that failed and will be made again,
+    /// Attempts of maintenance that failed and will be made again, preparing a segment that no write needed yet included,
     pub maintenance_failures: u64,
     /// and why the last one did.
     pub last_maintenance_failure: Option<String>,

@@ -102,7 +102,7 @@ impl Shared {
         snapshots: &mut [UnnamedSnapshot],
         durable: bool,
     ) -> Result<(MutexGuard<'_, Core>, Option<u64>)> {
-        let mut is_full = false;
+        let mut makes_do = false;
         loop {
             let mut core = self.core();
             core.check_writable()?;
@@ -123,9 +123,10 @@ impl Shared {
             }
             let mut need = sealed.need();
             need.add_records(notes.len());
-            // Everybody leaves a prepared segment behind, so that there is one when the disk is full.
+            // Everybody leaves a prepared segment behind, so that there is one when none can be made; then what must not makes
+            // do without.
             let least = need.leaves;
-            if !is_full {
+            if !makes_do {
                 need.leaves = Leaves::Segment;
             }
             match core.commit.reserve(&need) {
@@ -149,9 +150,9 @@ impl Shared {
                 Reservation::NeedsSegment { .. } => {
                     drop(core);
                     match self.prepare(&need) {
-                        Err(error @ Error::NoSpace { .. }) if need.leaves != least => {
+                        Err(error @ (Error::NoSpace { .. } | Error::Io { .. })) if need.leaves != least => {
                             self.core().stats.maintenance_failed(&error);
-                            is_full = true;
+                            makes_do = true;
                         }
                         prepared => prepared?,
                     }

@@ -41,18 +41,18 @@ impl Shared {
         let (name, SegmentHeader { number, capacity, .. }) = (segment.name(), segment.header);
         let is_held = Arc::strong_count(&segment.file) > 1 && !self.options.bugs.has(Bug::RecycledWhileRead);
         let fits = maintenance.pool.len() < POOL_FILES_MAX && capacity <= self.segment_bytes();
+        // If this fails, the next sweep finds the file, and whatever else an earlier failure has left.
+        let was_swept = std::mem::replace(&mut maintenance.swept, false);
         if is_held || !fits || self.predecessors_live() {
-            maintenance.swept = false; // If this fails, the next sweep finds the file.
             let removed = self.directory.remove(&name);
             removed.map_err(|error| Error::io("remove", name, error))?;
-            maintenance.swept = true;
+            maintenance.swept = was_swept;
             return Ok(());
         }
         let pooled = pooled_name(number);
-        maintenance.swept = false;
         let renamed = self.directory.rename(&name, &pooled);
         renamed.map_err(|error| Error::io("rename to the pool", name, error))?;
-        maintenance.swept = true;
+        maintenance.swept = was_swept;
         maintenance.pool.push(Pooled { name: pooled, file: segment.file, capacity });
         Ok(())
     }
