@@ -1,0 +1,110 @@
+//! Ten thousand groups with one entry and one vote each: what they take in memory and on the disk.
+
+#[path = "support/counting_allocator.rs"]
+mod counting_allocator;
+
+use counting_allocator::{Counting, measure};
+use duramen::{Batch, Durability, Entry, HardState, Options, Store};
+use std::path::Path;
+use std::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const GROUPS: u64 = 10_000;
+const GROUP_BYTES_MAX: u64 = 512;
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn ten_thousand_groups_take_less_than_512_bytes_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = open(&path);
+    let begun = Instant::now();
+    let (_, written, _) = measure(|| write_all(&store));
+    println!("written in {:?}: {} bytes of memory a group", begun.elapsed(), per_group(written));
+    assert!(per_group(written) < GROUP_BYTES_MAX, "{} bytes a group after writing", per_group(written));
+
+    // Each batch lies in the page cache behind the one before: 96 bytes of header, 48 a record, 41 and 32 of bodies, rounded.
+    let disk = size_of(&path);
+    println!("{disk} bytes of disk, {} a group", disk / GROUPS);
+    assert!(disk <= 2 * (GROUPS * 384) + 4 * MIB, "{disk} bytes of disk");
+
+    drop(store);
+
+    for end in ["dropped", "closed"] {
+        match end {
+            "closed" => open(&path).close().unwrap(),
+            _ => drop(open(&path)),
+        }
+        let begun = Instant::now();
+        let (store, held, peak) = measure(|| open(&path));
+        println!(
+            "{end}, opened in {:?}: {} bytes a group held, {} at most",
+            begun.elapsed(),
+            per_group(held),
+            per_group(peak)
+        );
+        assert!(per_group(held) < GROUP_BYTES_MAX, "{} bytes a group after opening", per_group(held));
+        check(&store);
+    }
+}
+
+/// A node that has votes of all its groups renewed, again and again, must not grow, neither in memory nor on the disk.
+#[test]
+fn votes_of_ten_thousand_groups_that_are_renewed_take_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = open(&path);
+    write_all(&store);
+    let (mut largest, mut held) = (0, 0);
+    for term in 2..12 {
+        let (_, more, _) = measure(|| vote_all(&store, term));
+        held += more;
+        largest = largest.max(size_of(&path));
+    }
+    let stats = store.stats().unwrap();
+    println!("{held} bytes of memory more after ten rounds, {largest} bytes of disk at most, {stats:?}");
+    assert!(held.unsigned_abs() < 256 << 10, "{held} bytes of memory more");
+    assert!(largest <= 2 * (GROUPS * 384) + 8 * MIB, "{largest} bytes of disk");
+    check(&store);
+}
+
+fn open(path: &Path) -> Store {
+    Options::new().segment_bytes(MIB).open(path).unwrap()
+}
+
+fn write_all(store: &Store) {
+    for group in 0..GROUPS {
+        let entry = [Entry::new(1, 1, b"x")];
+        let state = HardState { term: 1, vote: Some(group), commit: None };
+        let batch = Batch::new().log(group, |log| log.append(&entry).set_hard_state(state));
+        store.write_with(batch, Durability::Buffered).unwrap();
+    }
+    store.sync().unwrap();
+}
+
+fn vote_all(store: &Store, term: u64) {
+    for group in 0..GROUPS {
+        let state = HardState { term, vote: Some(group), commit: None };
+        store.log(group).set_hard_state_with(state, Durability::Buffered).unwrap();
+    }
+    store.sync().unwrap();
+}
+
+fn check(store: &Store) {
+    assert_eq!(store.groups().unwrap().len() as u64, GROUPS);
+    for group in (0..GROUPS).step_by(97) {
+        let log = store.log(group);
+        assert_eq!((log.get(1).unwrap().data, log.count().unwrap()), (b"x".to_vec(), 1));
+        assert_eq!(log.hard_state().unwrap().unwrap().vote, Some(group));
+    }
+}
+
+fn per_group(bytes: isize) -> u64 {
+    u64::try_from(bytes).expect("it takes memory") / GROUPS
+}
+
+fn size_of(path: &Path) -> u64 {
+    std::fs::read_dir(path).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
