@@ -67,8 +67,8 @@ pub(crate) struct Recovered {
     pub(crate) report: RecoveryReport,
     /// Where the log ends: the link that the next segment will carry.
     pub(crate) end: Link,
-    /// Does no header lie behind that end? Then nothing that was cut could come back if writing went on there.
-    pub(crate) ends_cleanly: bool,
+    /// Does a header lie behind that end, in the same segment? Then what was cut might come back if writing went on there.
+    pub(crate) has_rest: bool,
     /// Records and bytes of each batch in the last segment: what its footer will have to tell.
     pub(crate) tail_batches: Vec<(u64, u64)>,
     pub(crate) unechoed: Vec<(u64, Vec<Record>)>,
@@ -130,6 +130,12 @@ impl Begun {
         let behind = |number: u64, sighting: &Sighting| number > tail || sighting.header.offset >= end;
         let mut newest = self.sightings.range(tail..);
         newest.any(|(number, sightings)| sightings.iter().any(|sighting| behind(*number, sighting)))
+    }
+
+    /// Is there one in that segment, or may there be, because nobody looked?
+    fn is_anything_behind_in(&self, tail: u64, end: u64) -> bool {
+        let in_tail = self.sightings.get(&tail);
+        in_tail.is_none_or(|sightings| sightings.iter().any(|sighting| sighting.header.offset >= end))
     }
 
     fn see_all(&mut self, number: u64, sightings: &[Sighting]) {
@@ -318,6 +324,7 @@ fn judge(replay: Replay, segments: BTreeMap<u64, Option<Segment>>, begun: Begun,
     }
     let tail = if replay.torn_begin { begun.last - 1 } else { begun.last };
     let behind = begun.is_anything_behind(tail, end.end);
+    let has_rest = begun.is_anything_behind_in(tail, end.end);
     let at_end = (slot.watermark, slot.end_segment, slot.end) == (end.sequence, end.segment, end.end);
     let clean = slot.clean && at_end && !behind;
     let torn = replay.stop.filter(|_| behind);
@@ -329,7 +336,7 @@ fn judge(replay: Replay, segments: BTreeMap<u64, Option<Segment>>, begun: Begun,
         prepared,
         report: RecoveryReport { clean, batches: replay.batches, last_batch: end.sequence, torn },
         end,
-        ends_cleanly: !behind,
+        has_rest,
         tail_batches: replay.tail_batches,
         unechoed: replay.unechoed,
         unechoed_link: replay.unechoed_link,

@@ -157,6 +157,63 @@ fn a_crash_at_any_operation_on_a_full_disk_leaves_a_store_that_can_be_purged() {
     }
 }
 
+/// After an unclean stop a full disk has writing go on in the segment in which the log ended: there, too, what is
+/// acknowledged survives, and nothing comes back that was cut.
+#[test]
+fn what_is_written_behind_an_unclean_stop_in_the_same_segment_survives_power_cuts() {
+    let (mut states, mut last_kept) = (0, 0);
+    for seed in 0..6 {
+        let mut node = Node::filled(seed, SEGMENTS[0]);
+        node.append_until_full();
+        // One that is under way is cut, or not.
+        let state = HardState { term: 500, ..HardState::default() };
+        node.store().log(1).set_hard_state_with(state, Durability::Buffered).unwrap();
+        node.reopen(if seed % 2 == 0 { End::PowerCut } else { End::Kill });
+        let found = node.store().log(1).hard_state().unwrap();
+        node.groups.get_mut(&1).unwrap().hard_state = found;
+        node.check();
+        let moments = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::new(Mutex::new(found.map_or(0, |state| state.term)));
+        let (seen, durable) = (Arc::clone(&moments), Arc::clone(&told));
+        node.disk.on_operation(Some(Box::new(move |_, disk| {
+            seen.lock().unwrap().push((*durable.lock().unwrap(), disk.crash_points()));
+        })));
+        for term in 1_000..1_002 {
+            let state = HardState { term, ..HardState::default() };
+            node.store().log(1).set_hard_state(state).unwrap();
+            *told.lock().unwrap() = term;
+        }
+        node.disk.on_operation(None);
+        assert!(node.store().stats().unwrap().maintenance_failures > 0, "it did not have to go on in the same segment");
+        let moments = std::mem::take(&mut *moments.lock().unwrap());
+        for (told, crash) in moments {
+            for outcome in crash.outcomes(32, seed) {
+                let disk = crash.disk_after(&outcome);
+                for again in 0..2 {
+                    node.store = Some(open(&disk, SEGMENTS[0]).unwrap());
+                    let found = node.store().log(1).hard_state().unwrap();
+                    let term = found.map_or(0, |state| state.term);
+                    let is_next = term == told || term == told + 1 || (told < 1_000 && term <= 1_000);
+                    assert!(term >= told && is_next || again == 1, "told {told}, found {term}");
+                    last_kept += u64::from(term == told);
+                    node.groups.get_mut(&1).unwrap().hard_state = found;
+                    node.check();
+                    // The next life writes where this one ended, and dies.
+                    let state = HardState { term: 2_000, ..HardState::default() };
+                    node.store().log(1).set_hard_state(state).unwrap();
+                    node.store = Some(open(&disk.kill(), SEGMENTS[0]).unwrap());
+                    node.groups.get_mut(&1).unwrap().hard_state = Some(state);
+                    node.check();
+                    node.store = None;
+                    states += 1;
+                }
+            }
+        }
+    }
+    println!("{states} states, {last_kept} ended exactly with what was acknowledged");
+    assert!(states > 300 && last_kept > 0 && last_kept < states, "{states} states, {last_kept} exactly");
+}
+
 // -------------------------------------------------------------------------------------------------------------- node
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -370,14 +370,17 @@ impl Commit {
         self.prepared.split_off(at.min(self.prepared.len())).into()
     }
 
-    /// Goes on in the segment in which the log ends, at a new block, after all. True only before anything was accepted that
-    /// goes elsewhere.
-    pub(crate) fn resume(&mut self, header: SegmentHeader, footer_bytes: u64) -> bool {
-        let is_open = self.tail.is_none() && self.queue.is_empty() && self.link.segment == header.number;
-        if is_open {
+    /// May writing go on in the segment in which the log ends, after all? Only before anything was accepted that goes
+    /// elsewhere.
+    pub(crate) fn can_resume(&self, header: &SegmentHeader) -> bool {
+        self.tail.is_none() && self.queue.is_empty() && self.link.segment == header.number
+    }
+
+    /// Goes on there, at a new block.
+    pub(crate) fn resume(&mut self, header: SegmentHeader, footer_bytes: u64) {
+        if self.can_resume(&header) {
             self.tail = Some(Tail { header, position: self.link.end, footer_bytes, open_block: false });
         }
-        is_open
     }
 
     /// Is there a segment that is being written, as opposed to one that the next batch will begin?

@@ -3,7 +3,7 @@
 
 use super::callbacks::Callbacks;
 use super::maintain::Outlook;
-use super::shared::{Core, Maintenance, Opening, Readable, Shared};
+use super::shared::{Core, Maintenance, Opening, Readable, Resumable, Shared};
 use super::snapshot::Staged;
 use super::stats::Counters;
 use crate::commit::{Commit, Start, footer_share};
@@ -181,7 +181,7 @@ impl Shared {
 
     fn assemble(options: &Options, path: &Path, found: Opened) -> Shared {
         let Opened { directory, lock, manifest, recovered, predecessors } = found;
-        let Recovered { state, chain, mut prepared, report, end, ends_cleanly, .. } = recovered;
+        let Recovered { state, chain, mut prepared, report, end, has_rest, .. } = recovered;
         let Recovered { tail_batches, unechoed, unechoed_link, .. } = recovered;
         let highest = manifest.slot.highest_created;
         let last = chain.last().map_or(0, |segment| segment.header.number);
@@ -192,7 +192,8 @@ impl Shared {
         let active = chain.last().filter(|_| report.clean).map(|segment| segment.header);
         let footer_bytes = tail_batches.iter().map(|(records, bytes)| footer_share(*records, *bytes)).sum();
         let last_header = chain.last().map(|segment| segment.header);
-        let resumable = last_header.filter(|_| !report.clean && ends_cleanly).map(|header| (header, footer_bytes));
+        let last_header = last_header.filter(|header| !report.clean && header.number == end.segment);
+        let resumable = last_header.map(|header| Resumable { header, footer_bytes, end: end.end, has_rest });
         let mut segments: BTreeMap<_, _> = chain.into_iter().map(|segment| (segment.header.number, segment)).collect();
         let mut commit = Commit::new(
             Start { sequence: end.sequence, link: end, active, footer_bytes, unechoed, unechoed_link },

@@ -3,16 +3,20 @@
 #![forbid(unsafe_code)]
 
 use super::maintain::pool::Pooled;
-use super::shared::{Maintenance, Readable, Shared};
+use super::shared::{Maintenance, Readable, Resumable, Shared};
 use crate::commit::{Need, Reservation};
 use crate::error::{Error, Result};
 use crate::format::segment::{CAPACITY_MAX, SegmentHeader};
 use crate::format::{BLOCK_BYTES, Salt, round_up};
+use crate::number::size;
 use crate::options::SEGMENT_BYTES_FIRST;
 use crate::planted::Bug;
 use crate::registry::lock;
 use crate::segment::manifest::Manifest;
 use crate::segment::{Renewal, Segment};
+
+/// As much as one call wipes.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 impl Shared {
     /// Clears the way for the first write of an opening. After a clean stop: the clean mark is cleared. After an unclean
@@ -87,7 +91,7 @@ impl Shared {
         // A segment that was filled doubles those to come, up to the configured size.
         let doubled = maintenance.newest_capacity.max(2 * filled);
         match self.settle_first(maintenance, capacity, doubled.min(self.segment_bytes())) {
-            Err(error @ Error::NoSpace { .. }) if self.resume(maintenance) => {
+            Err(error @ Error::NoSpace { .. }) if self.resume(maintenance)? => {
                 self.core().stats.maintenance_failed(&error);
                 Ok(())
             }
@@ -96,10 +100,33 @@ impl Shared {
     }
 
     /// After an unclean stop writing goes on in another segment. Where a full disk has none, it goes on in the one in which
-    /// the log ended, if nothing lies behind that end: a full store must be purged, however often its node is killed.
-    fn resume(&self, maintenance: &mut Maintenance) -> bool {
-        let resumable = maintenance.resumable.take();
-        resumable.is_some_and(|(header, footer_bytes)| self.core().commit.resume(header, footer_bytes))
+    /// the log ended: a full store must be purged, however often its node is killed. What was cut is wiped out before, or
+    /// it might follow what is written now, if that is the same as what was there.
+    fn resume(&self, maintenance: &mut Maintenance) -> Result<bool> {
+        let Some(resumable) = maintenance.resumable.take() else { return Ok(false) };
+        let Resumable { header, footer_bytes, .. } = resumable;
+        if !self.core().commit.can_resume(&header) {
+            return Ok(false);
+        }
+        // Should it fail, the disk and the page cache may disagree: it is not tried again before the next opening.
+        if resumable.has_rest {
+            self.wipe(&resumable)?;
+        }
+        self.core().commit.resume(header, footer_bytes);
+        Ok(true)
+    }
+
+    /// Writes zeros from the first block that holds nothing but what was cut to the end of the segment.
+    fn wipe(&self, resumable: &Resumable) -> Result<()> {
+        let segment = self.read().segment(resumable.header.number)?;
+        let failed = |error| Error::io("wipe what was cut in", segment.name(), error);
+        let mut at = round_up(resumable.end, BLOCK_BYTES);
+        while at < resumable.header.capacity {
+            let zeros = &ZEROS[..size((resumable.header.capacity - at).min(ZEROS.len() as u64))];
+            segment.file.write_all_at(at, zeros).map_err(failed)?;
+            at += zeros.len() as u64;
+        }
+        segment.file.sync_data().map_err(failed)
     }
 
     /// Makes the first unused segment usable: renewed, or made anew with room to spare, then counted in the manifest.

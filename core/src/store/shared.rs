@@ -58,13 +58,24 @@ pub(super) struct Maintenance {
     /// The capacity of that segment; what the first one is to have if there is none.
     pub(super) newest_capacity: u64,
     pub(super) pool: Vec<Pooled>,
-    /// Where the log ended before an unclean stop, if writing can go on there, and what its footer has to tell: for a full
-    /// disk.
-    pub(super) resumable: Option<(SegmentHeader, u64)>,
+    /// Where the log ended before an unclean stop: for a full disk.
+    pub(super) resumable: Option<Resumable>,
     /// Were all leftovers removed since the last one could have come about?
     pub(super) swept: bool,
     /// Held while the store may write; dropping it lets another process in.
     pub(super) lock: Option<Box<dyn LockGuard>>,
+}
+
+/// The segment in which the log ended before an unclean stop.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resumable {
+    pub(super) header: SegmentHeader,
+    /// How many bytes its footer will need for what it holds.
+    pub(super) footer_bytes: u64,
+    /// Where the log ends in it.
+    pub(super) end: u64,
+    /// Does a header lie behind that end?
+    pub(super) has_rest: bool,
 }
 
 /// Sequencing and group commit.
