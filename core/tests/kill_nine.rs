@@ -154,7 +154,7 @@ fn write_until_killed(store: &Store, round: u64, thread: u64) {
         let (count, durable) = (1 + random.below(3), random.once_in(3));
         let told = Told { thread, kind, first, second, count, term, durable };
         tell(&told.line());
-        model::write(&store, &told.changes(), told.durability()).unwrap();
+        model::write(store, &told.changes(), told.durability()).unwrap();
         tell(&format!("done {thread}\n"));
         if !durable {
             std::thread::sleep(Duration::from_micros(random.below(400)));
