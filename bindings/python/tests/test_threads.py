@@ -102,11 +102,17 @@ def test_readers_and_writers_at_once(store):
 
 def test_wait_can_be_interrupted(store):
     import _thread
+    import signal
 
     log = store.log()
     log.append(b"a", term=1, durable=False)
+    # Where the tests run in the background the shell has interrupts ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.2, _thread.interrupt_main)
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        log.wait(30)
-    timer.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            log.wait(30)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
