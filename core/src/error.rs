@@ -299,6 +299,16 @@ impl Error {
         if full { Error::NoSpace { op, file, source } } else { Error::Io { op, file, source } }
     }
 
+    /// The error as one of the standard library's, for a reader or a writer; `otherwise` is its kind where the operating
+    /// system named none.
+    pub(crate) fn into_io(self, otherwise: io::ErrorKind) -> io::Error {
+        let kind = match &self {
+            Error::Io { source, .. } | Error::NoSpace { source, .. } => source.kind(),
+            _ => otherwise,
+        };
+        io::Error::new(kind, self)
+    }
+
     pub(crate) fn io_path(op: &'static str, path: &Path, source: io::Error) -> Error {
         Error::io(op, path.display().to_string(), source)
     }

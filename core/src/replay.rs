@@ -109,6 +109,11 @@ fn operation<P>(record: &Record, content: &Content, payload: impl Fn(&[Spot]) ->
     }
 }
 
+/// What a record says of a snapshot in its body.
+pub(crate) fn meta_of(mark: &Mark) -> SnapshotMeta {
+    SnapshotMeta { file: mark.file, bytes: mark.bytes, crc: mark.crc, config: mark.config.clone() }
+}
+
 /// What a write is checked against: presence and terms, no places.
 pub(crate) fn without_places(_: &[Spot]) {}
 

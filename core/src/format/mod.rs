@@ -14,6 +14,7 @@ pub(crate) mod fields;
 #[cfg(test)]
 pub(crate) mod golden;
 pub(crate) mod manifest;
+pub(crate) mod name;
 #[cfg(test)]
 mod properties;
 pub(crate) mod segment;

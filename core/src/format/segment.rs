@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::fields::{Reader, Writer};
+use super::name::{number_in_name, numbered_name};
 use super::{BLOCK_BYTES, BLOCK_SIZE, Bad, Decoded, FORMAT_VERSION, Salt, mismatch};
 use crate::number::within_segment;
 use std::fmt;
@@ -75,16 +76,16 @@ impl SegmentHeader {
     }
 }
 
+const EXTENSION: &str = ".seg";
+
 /// The name of a segment's file: its number in 16 hexadecimal digits.
 pub(crate) fn segment_name(number: u64) -> String {
-    format!("{number:016x}.seg")
+    numbered_name(number, EXTENSION)
 }
 
 /// The number in a segment's file name; none for any other name. Numbers begin at 1 and leave out the last.
 pub(crate) fn segment_number(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".seg")?;
-    let number = u64::from_str_radix(digits, 16).ok()?;
-    (segment_name(number) == name && (1..u64::MAX).contains(&number)).then_some(number)
+    number_in_name(name, EXTENSION)
 }
 
 #[cfg(test)]

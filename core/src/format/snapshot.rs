@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::fields::{Reader, Writer};
+use super::name::{number_in_name, numbered_name};
 use super::{BLOCK_BYTES, BLOCK_SIZE, Bad, Decoded, FORMAT_VERSION, mismatch};
 use crate::number::size;
 use bincode::config::{self, Config};
@@ -183,16 +184,16 @@ fn check_numbers(file: u64, bytes: u64, config_bytes: u64) -> Decoded<()> {
     }
 }
 
+const EXTENSION: &str = ".snap";
+
 /// The name of a snapshot's file: its number in 16 hexadecimal digits.
 pub(crate) fn snapshot_name(number: u64) -> String {
-    format!("{number:016x}.snap")
+    numbered_name(number, EXTENSION)
 }
 
 /// The number in a snapshot's file name; none for any other name. Numbers begin at 1 and leave out the last.
 pub(crate) fn snapshot_number(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".snap")?;
-    let number = u64::from_str_radix(digits, 16).ok()?;
-    (snapshot_name(number) == name && (1..u64::MAX).contains(&number)).then_some(number)
+    number_in_name(name, EXTENSION)
 }
 
 #[cfg(test)]

@@ -46,12 +46,8 @@ pub(crate) enum Found {
 impl Manifest {
     /// Makes a manifest, in the steps above; it replaces one that is there.
     pub(crate) fn create(directory: &dyn Directory, slot: Slot, sync_directory: bool) -> Result<Manifest> {
-        match directory.remove(NEW_MANIFEST_NAME) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("remove", NEW_MANIFEST_NAME, error));
-            }
-            _ => {}
-        }
+        let removed = directory.remove_if_there(NEW_MANIFEST_NAME);
+        removed.map_err(|error| Error::io("remove", NEW_MANIFEST_NAME, error))?;
         let file = directory.create(NEW_MANIFEST_NAME).map_err(|error| Error::io("create", MANIFEST_NAME, error))?;
         let grown = file.prewrite(SLOTS * BLOCK_BYTES);
         grown.map_err(|error| Error::io("allocate", MANIFEST_NAME, error))?;

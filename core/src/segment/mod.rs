@@ -39,12 +39,8 @@ impl Segment {
         sync_directory: bool,
     ) -> Result<Segment> {
         let name = segment_name(header.number);
-        match directory.remove(NEW_SEGMENT_NAME) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("remove", NEW_SEGMENT_NAME, error));
-            }
-            _ => {}
-        }
+        let removed = directory.remove_if_there(NEW_SEGMENT_NAME);
+        removed.map_err(|error| Error::io("remove", NEW_SEGMENT_NAME, error))?;
         let file = match recycled {
             Some((old_name, file)) => directory.rename(&old_name, NEW_SEGMENT_NAME).map(|()| file),
             None => directory.create(NEW_SEGMENT_NAME),

@@ -123,13 +123,7 @@ impl SnapshotReader {
 
 impl io::Read for SnapshotReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.read_piece(buffer).map_err(|error| {
-            let kind = match &error {
-                Error::Io { source, .. } | Error::NoSpace { source, .. } => source.kind(),
-                _ => ErrorKind::InvalidData,
-            };
-            io::Error::new(kind, error)
-        })
+        self.read_piece(buffer).map_err(|error| error.into_io(ErrorKind::InvalidData))
     }
 }
 

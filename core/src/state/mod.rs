@@ -83,10 +83,14 @@ impl<P: Payload> State<P> {
         {
             return Err(Error::NotContiguous { group, expected: next, got: *first });
         }
-        let (count, bytes, small) = (log.runs.count(), log.runs.bytes(), log.small_bytes());
+        let (count, bytes) = (log.runs.count(), log.runs.bytes());
         let (more, more_bytes) = operation.adds();
+        // To add up small state looks at every key of the metadata: not for entries.
+        let changes_small = operation.changes_small_state();
+        let small_bytes = |log: &Group<P>| if changes_small { log.small_bytes() } else { 0 };
+        let small = small_bytes(log);
         log.apply(operation, home);
-        let small_after = log.small_bytes();
+        let small_after = small_bytes(log);
         let gone = (count + more).saturating_sub(log.runs.count());
         let gone_bytes = (bytes + more_bytes).saturating_sub(log.runs.bytes());
         self.lost += gone.saturating_mul(BLOCKS_AROUND_BYTES) + gone_bytes + small.saturating_sub(small_after);
@@ -160,8 +164,6 @@ impl<P: Payload> State<P> {
     /// Makes the draft of batch `sequence` true.
     pub(crate) fn adopt(&mut self, draft: Draft<P>, sequence: u64) {
         for (group, Drafted { mut log, only_appends }) in draft.groups {
-            let before = self.groups.get(&group).map_or(0, |log| log.runs.bytes());
-            self.bytes = self.bytes - before + log.runs.bytes();
             if !only_appends {
                 log.set_changed(sequence);
             }

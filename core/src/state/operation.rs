@@ -116,6 +116,11 @@ impl<P> Operation<P> {
         }
     }
 
+    /// May it change anything beside the entries?
+    pub(super) fn changes_small_state(&self) -> bool {
+        !matches!(self, Operation::Entries { .. } | Operation::Truncate { .. } | Operation::Remove { .. })
+    }
+
     /// Does it leave everything that was there as it was?
     pub(crate) fn only_appends(&self) -> bool {
         matches!(self, Operation::Entries { how: How::Append, .. })

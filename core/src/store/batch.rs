@@ -15,6 +15,7 @@ use crate::format::snapshot::{SnapshotMeta, SnapshotPoint};
 use crate::index::Payload;
 use crate::number::within_segment;
 use crate::options::{BLOB_BYTES_CEILING, DATA_BYTES_CEILING, Options};
+use crate::replay::meta_of;
 use crate::state::{Group, Holding, Mark, Outcome};
 use std::ops::Range;
 
@@ -403,9 +404,8 @@ impl LogBatch {
     }
 
     fn mark(mut self, mark: &Mark) -> Self {
-        let Mark { index, term, file, bytes, crc, ref config } = *mark;
-        let point = SnapshotPoint { group: self.group, index, term };
-        self.batch.add_snapshot(point, &SnapshotMeta { file, bytes, crc, config: config.clone() }, Outcome::Saved);
+        let point = SnapshotPoint { group: self.group, index: mark.index, term: mark.term };
+        self.batch.add_snapshot(point, &meta_of(mark), Outcome::Saved);
         self
     }
 

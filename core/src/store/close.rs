@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::registry::lock;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::Instant;
 
 impl Opening {
     /// See [`crate::Store::close`].
@@ -106,11 +105,7 @@ impl Shared {
         let mut maintenance = deadline.lock(&self.maintenance)?;
         let mut core = self.core();
         while core.driving {
-            let left = deadline.at.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(deadline.passed());
-            }
-            core = self.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0;
+            core = deadline.wait(&self.changed, core)?;
         }
         drop(self.call_due(core));
         maintenance.lock = None;
@@ -140,11 +135,7 @@ impl Shared {
         let accepted = core.commit.accepted();
         while core.commit.written_through() < accepted {
             core.check_writable()?;
-            let left = deadline.at.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(deadline.passed());
-            }
-            core = self.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0;
+            core = deadline.wait(&self.changed, core)?;
         }
         core.check_writable()
     }

@@ -84,10 +84,7 @@ fn remove_files(path: &Path, directory: &dyn Directory) -> Result<()> {
 }
 
 fn remove(directory: &dyn Directory, name: &str) -> Result<()> {
-    match directory.remove(name) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", name, error)),
-        _ => Ok(()),
-    }
+    directory.remove_if_there(name).map_err(|error| Error::io("remove", name, error))
 }
 
 /// Removes the directory, if nothing is in it and it still stands at the path.

@@ -21,7 +21,7 @@ use crate::state::State;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 pub(super) const LOCK_NAME: &str = "LOCK";
@@ -90,6 +90,15 @@ impl Deadline {
 
     pub(super) fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> Result<MutexGuard<'a, T>> {
         lock_until(mutex, self.at).ok_or(self.passed())
+    }
+
+    /// Waits for the next change of what the mutex guards, unless the deadline has passed.
+    pub(super) fn wait<'a, T>(&self, changed: &Condvar, guard: MutexGuard<'a, T>) -> Result<MutexGuard<'a, T>> {
+        let left = self.at.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(self.passed());
+        }
+        Ok(changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0)
     }
 
     pub(super) fn passed(&self) -> Error {

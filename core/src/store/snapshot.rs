@@ -5,6 +5,7 @@ use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{SnapshotMeta, SnapshotPoint};
 use crate::registry::lock;
+use crate::replay::meta_of;
 use crate::snapshot;
 use crate::state::Mark;
 use std::collections::HashSet;
@@ -109,13 +110,7 @@ impl SnapshotWriter {
 
 impl Write for SnapshotWriter {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.writer.write(data).map(|()| data.len()).map_err(|error| {
-            let kind = match &error {
-                Error::Io { source, .. } | Error::NoSpace { source, .. } => source.kind(),
-                _ => io::ErrorKind::Other,
-            };
-            io::Error::new(kind, error)
-        })
+        self.writer.write(data).map(|()| data.len()).map_err(|error| error.into_io(io::ErrorKind::Other))
     }
 
     /// Does nothing: [`SnapshotWriter::finish`] makes it durable.
@@ -182,9 +177,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// Opens the file. It may be removed meanwhile; the caller then asks again which one is current.
     pub(crate) fn open(shared: &Shared, group: u64, mark: Arc<Mark>) -> Result<Snapshot> {
-        let Mark { index, term, file, bytes, crc, ref config } = *mark;
-        let meta = SnapshotMeta { file, bytes, crc, config: config.clone() };
-        let point = SnapshotPoint { group, index, term };
+        let point = SnapshotPoint { group, index: mark.index, term: mark.term };
+        let meta = meta_of(&mark);
         let reader = snapshot::SnapshotReader::open(&*shared.directory, shared.store, point, &meta)?;
         Ok(Snapshot { mark, reader })
     }

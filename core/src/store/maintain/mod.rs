@@ -26,7 +26,6 @@ use crate::planted::{Bug, Bugs};
 use crate::registry::lock;
 use crate::segment::Segment;
 use crate::state::Holding;
-use std::io::ErrorKind;
 use std::sync::TryLockError;
 
 /// So many segments of the active one's size may be begun and full of what is gone, beside twice what is live.
@@ -113,7 +112,6 @@ impl Shared {
         durable && !failed && (freed() || lighter() || core.is_any_displaced(self.options.bugs))
     }
 
-    /// Asks again whether the store may be written: whoever waited for the lock may have got it from a successor's opening.
     fn maintain_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
         // Under its lock: while we waited for it the store may have been retired, and the files may be its successor's.
         self.core().check_writable()?;
@@ -226,10 +224,7 @@ impl Shared {
     }
 
     fn remove_if_there(&self, name: &str) -> Result<()> {
-        match self.directory.remove(name) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", name, error)),
-            _ => Ok(()),
-        }
+        self.directory.remove_if_there(name).map_err(|error| Error::io("remove", name, error))
     }
 
     fn oldest(&self) -> Option<Segment> {

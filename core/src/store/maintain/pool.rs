@@ -7,6 +7,7 @@
 
 use super::super::shared::{Maintenance, Shared};
 use crate::error::{Error, Result};
+use crate::format::name::{number_in_name, numbered_name};
 use crate::format::segment::SegmentHeader;
 use crate::io::File;
 use crate::planted::Bug;
@@ -25,14 +26,16 @@ pub(crate) struct Pooled {
     pub(crate) capacity: u64,
 }
 
+const EXTENSION: &str = ".old";
+
 /// The name of a released segment's file.
 pub(super) fn pooled_name(number: u64) -> String {
-    format!("{number:016x}.old")
+    numbered_name(number, EXTENSION)
 }
 
 /// Is this the name of a file in a pool?
 pub(in crate::store) fn is_pooled_name(name: &str) -> bool {
-    name.strip_suffix(".old").is_some_and(|number| number.len() == 16)
+    number_in_name(name, EXTENSION).is_some()
 }
 
 impl Shared {
