@@ -60,7 +60,35 @@ struct Accepted {
     /// The number of the segment that it goes to.
     segment: u64,
     sealed: Sealed,
+    need: Need,
     durable: bool,
+}
+
+/// Where everything that is accepted will end, in the worst case.
+#[derive(Debug, Clone, Copy)]
+struct Front {
+    room: Room,
+    /// The number of the segment.
+    segment: u64,
+    /// The place among the prepared segments of the one behind it.
+    next: usize,
+}
+
+impl Front {
+    fn enter(&mut self, header: &SegmentHeader) {
+        self.room.enter(header.capacity, SEGMENT_START, 0);
+        (self.segment, self.next) = (header.number, self.next + 1);
+    }
+
+    /// Adds a batch that was granted room in that segment.
+    fn add(&mut self, segment: u64, need: &Need, prepared: &VecDeque<SegmentHeader>) {
+        if segment != self.segment {
+            let header = &prepared[self.next];
+            debug_assert_eq!(header.number, segment, "segments are taken in order, none is left out");
+            self.enter(header);
+        }
+        self.room.take_granted(need);
+    }
 }
 
 /// A flush of one segment.
@@ -124,8 +152,12 @@ pub(crate) struct Commit {
     written: u64,
     durable: u64,
     queue: VecDeque<Accepted>,
+    /// What the batches in the queue take.
+    waiting_bytes: u64,
     tail: Option<Tail>,
     prepared: VecDeque<SegmentHeader>,
+    /// What [`Commit::measure_front`] says, until anything is issued.
+    front: Option<Front>,
     link: Link,
     flight: Flight,
     /// How many disk writes were issued.
@@ -161,8 +193,10 @@ impl Commit {
             written: start.sequence,
             durable: start.sequence,
             queue: VecDeque::new(),
+            waiting_bytes: 0,
             tail,
             prepared: VecDeque::new(),
+            front: None,
             link: start.link,
             flight: Flight::default(),
             writes: 0,
@@ -202,42 +236,42 @@ impl Commit {
 
     /// Asks for room for one more batch behind everything that is accepted: in the segment that the last accepted one goes
     /// to, or at the start of the next.
-    pub(crate) fn reserve(&self, need: &Need) -> Reservation {
-        let unwritten: u64 = self.unwritten.iter().map(|(_, interval)| interval.bytes()).sum();
-        let (mut room, mut segment) = (Room::new(self.echo.bytes() + self.interval.bytes() + unwritten), 0);
-        if let Some(tail) = &self.tail {
-            room.enter(tail.header.capacity, tail.position, tail.footer_bytes);
-            segment = tail.header.number;
-        }
-        let mut next = 0;
-        for accepted in &self.queue {
-            if accepted.segment != segment {
-                let header = &self.prepared[next];
-                debug_assert_eq!(header.number, accepted.segment, "segments are taken in order, none is left out");
-                room.enter(header.capacity, SEGMENT_START, 0);
-                (segment, next) = (header.number, next + 1);
-            }
-            room.take_granted(&accepted.sealed.need());
-        }
-        if !room.take(need) {
-            let capacity = room.capacity_for(need);
-            match self.prepared.get(next) {
+    pub(crate) fn reserve(&mut self, need: &Need) -> Reservation {
+        let mut front = match self.front {
+            Some(front) => front,
+            None => *self.front.insert(self.measure_front()),
+        };
+        if !front.room.take(need) {
+            let capacity = front.room.capacity_for(need);
+            match self.prepared.get(front.next) {
                 Some(header) if header.capacity >= capacity => {
-                    room.enter(header.capacity, SEGMENT_START, 0);
-                    room.take_granted(need);
-                    (segment, next) = (header.number, next + 1);
+                    front.enter(header);
+                    front.room.take_granted(need);
                 }
-                _ => return Reservation::NeedsSegment { at: next, capacity },
+                _ => return Reservation::NeedsSegment { at: front.next, capacity },
             }
         }
-        let granted = Reservation::Granted(Grant(segment));
-        let kept_back = room.capacity_for(&KEPT_BACK);
-        match (need.leaves, self.prepared.get(next)) {
+        let granted = Reservation::Granted(Grant(front.segment));
+        let kept_back = front.room.capacity_for(&KEPT_BACK);
+        match (need.leaves, self.prepared.get(front.next)) {
             (Leaves::Nothing, _) | (Leaves::Room, Some(_)) => granted,
-            (Leaves::Room, None) if room.has_quarter() => granted,
+            (Leaves::Room, None) if front.room.has_quarter() => granted,
             (Leaves::Segment, Some(spare)) if spare.capacity >= kept_back => granted,
-            _ => Reservation::NeedsSegment { at: next, capacity: kept_back },
+            _ => Reservation::NeedsSegment { at: front.next, capacity: kept_back },
         }
+    }
+
+    /// Where everything that is accepted will end, in the worst case, from where the active segment stands.
+    fn measure_front(&self) -> Front {
+        let unwritten: u64 = self.unwritten.iter().map(|(_, interval)| interval.bytes()).sum();
+        let room = Room::new(self.echo.bytes() + self.interval.bytes() + unwritten);
+        let mut front = Front { room, segment: 0, next: 0 };
+        if let Some(tail) = &self.tail {
+            front.room.enter(tail.header.capacity, tail.position, tail.footer_bytes);
+            front.segment = tail.header.number;
+        }
+        self.queue.iter().for_each(|accepted| front.add(accepted.segment, &accepted.need, &self.prepared));
+        front
     }
 
     /// Adds a prepared segment behind the others.
@@ -261,6 +295,7 @@ impl Commit {
     pub(crate) fn resume(&mut self, header: SegmentHeader, footer_bytes: u64) {
         if self.can_resume(&header) {
             self.tail = Some(Tail { header, position: self.link.end, footer_bytes, open_block: false });
+            self.front = None;
         }
     }
 
@@ -290,7 +325,12 @@ impl Commit {
 
     fn push(&mut self, sealed: Sealed, durable: bool, Grant(segment): Grant) -> u64 {
         self.accepted += 1;
-        self.queue.push_back(Accepted { sequence: self.accepted, segment, sealed, durable });
+        let need = sealed.need();
+        if let Some(front) = &mut self.front {
+            front.add(segment, &need, &self.prepared);
+        }
+        self.waiting_bytes += need.bytes;
+        self.queue.push_back(Accepted { sequence: self.accepted, segment, sealed, need, durable });
         if durable {
             self.want(self.accepted);
         }
@@ -337,14 +377,9 @@ impl Commit {
         self.tail.as_ref().is_some_and(|tail| tail.header.number == segment)
     }
 
-    /// Is nothing under way?
-    pub(crate) fn is_idle(&self) -> bool {
-        self.flight.is_idle()
-    }
-
-    /// Batches that wait for their places.
-    pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
+    /// What waits for its place, in bytes.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
     }
 
     /// The number of the write that a batch goes out with, or that of a later one: writes are counted from 1 on.
@@ -381,6 +416,7 @@ impl Commit {
     pub(crate) fn fail(&mut self, error: Error) {
         self.failure.get_or_insert_with(|| Arc::new(error));
         self.queue.clear();
+        self.waiting_bytes = 0;
     }
 
     fn advance_written(&mut self, written: Option<u64>) {
@@ -398,6 +434,7 @@ impl Commit {
 
     /// A flush of everything that is written.
     fn issue_flush(&mut self) -> Option<Action> {
+        self.front = None;
         let tail = self.tail.as_mut()?;
         tail.open_block &= self.bugs.has(Bug::BlockOfFlushReused);
         self.echo.append(std::mem::take(&mut self.interval));
@@ -427,7 +464,7 @@ impl Commit {
             if bytes >= WRITE_BYTES_MAX {
                 break;
             }
-            bytes += accepted.sealed.need().bytes;
+            bytes += accepted.need.bytes;
             packed &= !accepted.durable;
             count += 1;
         }
@@ -436,8 +473,10 @@ impl Commit {
 
     /// Takes the batches of the next write and gives them their places.
     fn gather(&mut self) -> Option<Write> {
+        self.front = None;
         let (count, packed) = self.next_write();
         let taken: Vec<Accepted> = self.queue.drain(..count).collect();
+        self.waiting_bytes -= taken.iter().map(|accepted| accepted.need.bytes).sum::<u64>();
         let tail = self.tail.as_mut()?;
         if !packed || !tail.open_block {
             tail.position = round_up(tail.position, BLOCK_BYTES);

@@ -13,6 +13,9 @@ use crate::replay::{operations, with_places};
 use std::sync::MutexGuard;
 use std::time::Instant;
 
+/// Who submits is held up while so much waits to be written, in bytes.
+const SUBMITTED_BYTES_MAX: u64 = 64 << 20;
+
 impl Shared {
     /// Carries out actions, or waits while others do, until what the caller waits for is reached.
     pub(super) fn drive<'a>(&'a self, mut core: MutexGuard<'a, Core>, until: Until) -> Result<MutexGuard<'a, Core>> {
@@ -27,10 +30,29 @@ impl Shared {
         Ok(core)
     }
 
+    /// Sees to it that somebody carries out what was submitted, without waiting for it; but too much of it is carried out
+    /// here.
+    pub(super) fn leave_to_others(&self, core: MutexGuard<'_, Core>) -> Result<()> {
+        if core.commit.waiting_bytes() > SUBMITTED_BYTES_MAX {
+            let accepted = core.commit.accepted();
+            return self.drive(core, Until::Written(accepted)).map(drop);
+        }
+        self.hand_over(&core);
+        Ok(())
+    }
+
+    /// Carries out what is to be done and nobody waits for.
+    pub(super) fn drive_idle(&self) {
+        let mut core = self.core();
+        while let Some(action) = core.commit.next_action() {
+            core = self.carry_out(core, action);
+        }
+    }
+
     /// Sees to it that somebody carries out the next action, if there is one and somebody waits.
     fn hand_over(&self, core: &Core) {
-        if core.commit.is_ready() {
-            self.followers.wake_one(core);
+        if core.commit.is_ready() && !self.followers.wake_one(core) {
+            self.wake_worker();
         }
     }
 
@@ -155,4 +177,8 @@ impl Shared {
         self.changed.notify_all();
         self.followers.wake_all();
     }
+}
+
+impl Shared {
+    fn wake_worker(&self) {}
 }
