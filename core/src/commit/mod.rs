@@ -547,6 +547,7 @@ mod tests {
     use crate::entry::{Entry, HardState};
     use crate::format::directory::Kind;
     use crate::format::golden::{self, assert_bytes, record};
+    use crate::io::AlignedBuffer;
     use crate::options::Options;
     use crate::store::Batch;
 
@@ -572,7 +573,8 @@ mod tests {
         commit.accept(sealed, true, grant);
         let Some(Action::Write(write)) = commit.next_action() else { panic!("a batch waits to be written") };
         assert_eq!((write.segment, write.offset), (golden::segment_header(), SEGMENT_START));
-        let bytes = write.encode().expect("there is memory");
+        let mut bytes = AlignedBuffer::default();
+        write.encode(&mut bytes).expect("there is memory");
         assert_eq!(bytes.len() as u64, BLOCK_BYTES);
         assert_bytes(&bytes, &golden::batch());
     }

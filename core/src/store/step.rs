@@ -34,7 +34,9 @@ impl Step {
 impl Store {
     /// Sequences a batch and makes no call to the log. It is flushed, too, if its durability says so.
     pub fn submit(&self, batch: Batch, durability: Durability) -> Result<Position> {
-        self.opening.shared()?.submit(batch, durability)
+        let shared = self.opening.shared()?;
+        let (core, sequence) = shared.accept(batch.seal(&shared.options)?, &mut [], durability != Durability::Buffered)?;
+        Ok(Position(sequence.unwrap_or(core.commit.accepted())))
     }
 
     /// Issues the next call to the disk, if there is any to be issued now.

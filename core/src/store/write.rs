@@ -108,7 +108,7 @@ impl Shared {
 
     /// Checks a batch, makes room for it if need be, and sequences it; no number if it would change nothing. An error
     /// leaves no trace.
-    fn accept(
+    pub(super) fn accept(
         &self,
         mut sealed: Sealed,
         snapshots: &mut [(usize, UnnamedSnapshot)],
