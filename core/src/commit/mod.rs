@@ -365,7 +365,7 @@ impl Commit {
         let packed = self.flight.is_packed_write_under_way();
         match self.queue.front() {
             // A block that a flush covers in part must not be under way.
-            _ if self.is_flush_due() => !packed || self.bugs.has(Bug::FlushOvertakesPackedWrite),
+            _ if self.is_flush_due() => self.covered() > self.written || !packed,
             None => false,
             Some(next) if !self.is_active(next.segment) => self.flight.is_idle(),
             Some(_) => !packed || !self.next_write().1,
@@ -429,19 +429,29 @@ impl Commit {
     }
 
     fn is_flush_due(&self) -> bool {
-        self.wanted.is_some_and(|(low, _)| low <= self.written)
+        self.wanted.is_some_and(|(low, _)| low <= self.covered())
+    }
+
+    /// What a flush covers that is issued now.
+    fn covered(&self) -> u64 {
+        match self.bugs.has(Bug::FlushOvertakesPackedWrite) && self.flight.is_nothing_but_packed() {
+            true => self.link.sequence,
+            false => self.written,
+        }
     }
 
     /// A flush of everything that is written.
     fn issue_flush(&mut self) -> Option<Action> {
         self.front = None;
         let tail = self.tail.as_mut()?;
+        let segment = tail.header.number;
         tail.open_block &= self.bugs.has(Bug::BlockOfFlushReused);
         self.echo.append(std::mem::take(&mut self.interval));
-        self.flushing = self.written;
-        self.wanted = self.wanted.and_then(|(_, high)| (high > self.written).then_some((self.written + 1, high)));
-        self.flight.begin_flush(self.written);
-        Some(Action::Flush(Flush { segment: tail.header.number, through: self.written }))
+        let through = self.covered();
+        self.flushing = through;
+        self.wanted = self.wanted.and_then(|(_, high)| (high > through).then_some((through + 1, high)));
+        self.flight.begin_flush(through);
+        Some(Action::Flush(Flush { segment, through }))
     }
 
     fn issue_write(&mut self) -> Option<Action> {

@@ -2,9 +2,9 @@
 //! calls to the disk overlap in one thread, and a run is the same every time.
 #![forbid(unsafe_code)]
 
+use super::Store;
 use super::batch::Batch;
 use super::shared::Opening;
-use super::Store;
 use crate::commit::Action;
 use crate::error::Result;
 use crate::options::{Durability, Position};
@@ -35,7 +35,8 @@ impl Store {
     /// Sequences a batch and makes no call to the log. It is flushed, too, if its durability says so.
     pub fn submit(&self, batch: Batch, durability: Durability) -> Result<Position> {
         let shared = self.opening.shared()?;
-        let (core, sequence) = shared.accept(batch.seal(&shared.options)?, &mut [], durability != Durability::Buffered)?;
+        let (core, sequence) =
+            shared.accept(batch.seal(&shared.options)?, &mut [], durability != Durability::Buffered)?;
         Ok(Position(sequence.unwrap_or(core.commit.accepted())))
     }
 
