@@ -377,7 +377,17 @@ impl Commit {
         self.tail.as_ref().is_some_and(|tail| tail.header.number == segment)
     }
 
-    /// What waits for its place, in bytes.
+    /// Is the next action a write?
+    pub(crate) fn would_write(&self) -> bool {
+        self.is_ready() && !self.is_flush_due()
+    }
+
+    /// How many batches wait for their places.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What they take, in bytes.
     pub(crate) fn waiting_bytes(&self) -> u64 {
         self.waiting_bytes
     }

@@ -12,6 +12,7 @@ use crate::io::AlignedBuffer;
 use crate::planted::Bug;
 use crate::replay::{operations, with_places};
 use std::sync::MutexGuard;
+use std::thread;
 use std::time::Instant;
 
 /// Who submits is held up while so much waits to be written, in bytes.
@@ -25,6 +26,11 @@ impl Shared {
     pub(super) fn drive<'a>(&'a self, mut core: MutexGuard<'a, Core>, until: Until) -> Result<MutexGuard<'a, Core>> {
         while !until.is_reached(&core) {
             core.check_writable()?;
+            if core.gathering {
+                core = self.followers.wait(core, until);
+                continue;
+            }
+            core = self.gather(core);
             core = match core.commit.next_action() {
                 Some(action) => self.carry_out(core, action),
                 None => self.followers.wait(core, until),
@@ -32,6 +38,22 @@ impl Shared {
         }
         self.hand_over(&core);
         Ok(core)
+    }
+
+    /// Before a write is issued: lets those come along who were woken together a moment ago and are about to be back with
+    /// their next batches. Ends when all are, or when nobody came while this thread stood aside. Who is alone never waits.
+    fn gather<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+        let mut seen = 0;
+        while core.returning > 0 && core.commit.would_write() && core.commit.waiting() > seen {
+            seen = core.commit.waiting();
+            core.gathering = true;
+            drop(core);
+            thread::yield_now();
+            core = self.core();
+            core.gathering = false;
+        }
+        core.returning = if core.commit.would_write() { 0 } else { core.returning };
+        core
     }
 
     /// Sees to it that somebody carries out what was submitted, without waiting for it; but too much of it is carried out
@@ -55,7 +77,7 @@ impl Shared {
 
     /// Sees to it that somebody carries out the next action, if there is one and somebody waits.
     fn hand_over(&self, core: &Core) {
-        if core.commit.is_ready() && !self.followers.wake_one(core) {
+        if core.commit.is_ready() && !core.gathering && !self.followers.wake_one(core) {
             self.wake_worker();
         }
     }

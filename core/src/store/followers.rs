@@ -78,6 +78,7 @@ impl Followers {
             let is_done = |first: Option<u64>, position| first.is_some_and(|first| first <= position);
             if is_done(group.written, written) || is_done(group.durable, durable) {
                 (group.written, group.durable) = (None, None);
+                core.returning += group.threads;
                 condvar.notify_all();
             }
         }

@@ -249,6 +249,8 @@ impl Shared {
                 returned: Vec::new(),
                 buffers: Vec::new(),
                 waiting: Waiting::default(),
+                returning: 0,
+                gathering: false,
                 watching: 0,
                 ready: false,
                 closed: false,

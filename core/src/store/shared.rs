@@ -97,6 +97,10 @@ pub(super) struct Core {
     /// Disk writes that have returned while one before them has not.
     pub(super) returned: Vec<Write>,
     pub(super) waiting: Waiting,
+    /// How many threads were woken because their batches are done, and have not come back with the next one.
+    pub(super) returning: usize,
+    /// Does a thread let others come along before it writes?
+    pub(super) gathering: bool,
     /// Memory of writes that have returned, for those to come.
     pub(super) buffers: Vec<AlignedBuffer>,
     /// How many threads wait for `changed`.
