@@ -48,8 +48,8 @@ impl Shared {
             true => core.commit.durable() >= sequence,
             false => core.commit.written_through() >= sequence,
         };
-        drop(self.drive(core, reached)?);
-        self.maintain_in_passing(durable);
+        let core = self.drive(core, reached)?;
+        self.maintain_in_passing(core, durable);
         Ok(Position(sequence))
     }
 
@@ -78,8 +78,8 @@ impl Shared {
         }
         let accepted = core.commit.accepted();
         core.commit.want(accepted);
-        drop(self.drive(core, |core| core.commit.durable() >= accepted)?);
-        self.maintain_in_passing(true);
+        let core = self.drive(core, |core| core.commit.durable() >= accepted)?;
+        self.maintain_in_passing(core, true);
         Ok(Position(accepted))
     }
 

@@ -4,13 +4,13 @@
 //! for, and so does whoever calls [`crate::Store::maintain`]. It writes only what could be lost without harm: ordinary
 //! batches that repeat what is there, and the manifest. What fails is counted and done again later; it never poisons.
 //!
-//! Releasing the oldest segment, in order:
+//! Releasing the oldest segments, in order:
 //!
-//! 1. Nothing is held in it: neither entries nor the newest copy of any small state. Where the log has grown far beyond what
-//!    it holds, [`carry`] writes again what stands in the way, at the end of the log.
+//! 1. Nothing is held in them: neither entries nor the newest copy of any small state. Where the log has grown far beyond
+//!    what it holds, [`carry`] writes again what stands in the way, at the end of the log.
 //! 2. All that made it so is durable.
-//! 3. Both slots of the manifest say that the next segment is the first live one.
-//! 4. Its file goes to the [`pool`], or is removed.
+//! 3. Both slots of the manifest say that the segment behind them is the first live one.
+//! 4. Their files go to the [`pool`], or are removed.
 #![forbid(unsafe_code)]
 
 mod carry;
@@ -26,7 +26,7 @@ use crate::planted::{Bug, Bugs};
 use crate::registry::lock;
 use crate::segment::Segment;
 use crate::state::Holding;
-use std::sync::TryLockError;
+use std::sync::{MutexGuard, TryLockError};
 
 /// So many segments of the active one's size may be begun and full of what is gone, beside twice what is live.
 const SLACK_SEGMENTS: u64 = 2;
@@ -40,6 +40,8 @@ pub(super) struct Outlook {
     active: u64,
     /// The log is too long once what it holds has lost so much more.
     lost_max: u64,
+    /// Nothing of that was so when the log was written up to here.
+    quiet_through: u64,
     /// When everything was last carried that there was.
     round: Option<Round>,
     /// The last attempt failed: nothing is tried in passing before the log has rolled.
@@ -76,12 +78,12 @@ struct Length {
 }
 
 impl Shared {
-    /// Does what is due, after a write, if anything has changed that maintenance waits for. What was written buffered kills
-    /// nothing before it is durable, so it counts only when the log has rolled.
-    pub(super) fn maintain_in_passing(&self, durable: bool) {
-        if !self.is_due(durable) {
+    /// Does what is due, after a write, if anything has changed that maintenance waits for.
+    pub(super) fn maintain_in_passing(&self, mut core: MutexGuard<'_, Core>, durable: bool) {
+        if !self.is_due(&mut core, durable) {
             return;
         }
+        drop(core);
         let mut maintenance = match self.maintenance.try_lock() {
             Ok(maintenance) => maintenance,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -99,17 +101,26 @@ impl Shared {
         self.maintain_locked(&mut lock(&self.maintenance))
     }
 
-    fn is_due(&self, durable: bool) -> bool {
-        let core = self.core();
-        let Outlook { kept_by, active, lost_max, failed, .. } = &core.outlook;
+    /// Has anything changed that maintenance waits for? What was written buffered kills nothing before it is durable, so it
+    /// counts only when the log has rolled. Of the writes that one disk write carried only the first one looks.
+    fn is_due(&self, core: &mut Core, durable: bool) -> bool {
+        let Outlook { kept_by, active, lost_max, quiet_through, failed, .. } = &core.outlook;
         if core.commit.end().segment != *active {
             return true;
         }
-        let readable = self.read();
-        let lighter = || readable.state.lost() > *lost_max;
-        let freed =
-            || kept_by.as_ref().is_some_and(|(segment, holding)| !readable.state.still_holds(holding, *segment));
-        durable && !failed && (freed() || lighter() || core.is_any_displaced(self.options.bugs))
+        if !durable || *failed {
+            return false;
+        }
+        let written = core.commit.written_through();
+        if *quiet_through != written {
+            let readable = self.read();
+            let is_freed = |(segment, holding): &(u64, _)| !readable.state.still_holds(holding, *segment);
+            if readable.state.lost() > *lost_max || kept_by.as_ref().is_some_and(is_freed) {
+                return true;
+            }
+            core.outlook.quiet_through = written;
+        }
+        core.is_any_displaced(self.options.bugs)
     }
 
     fn maintain_locked(&self, maintenance: &mut Maintenance) -> Result<()> {
@@ -137,11 +148,10 @@ impl Shared {
     fn release_all(&self, maintenance: &mut Maintenance, allowance: Allowance) -> Result<()> {
         let last = self.core().commit.end().segment;
         let (mut worthwhile, mut has_carried) = (None, false);
-        while let Some(oldest) = self.oldest().filter(|oldest| oldest.header.number < last) {
-            let number = oldest.header.number;
+        while let Some(number) = self.oldest().filter(|oldest| *oldest < last) {
             let kept_by = self.read().state.any_holding(number);
             if kept_by.is_none() {
-                self.release(maintenance, oldest)?;
+                self.release(maintenance, self.empty_before(last, allowance))?;
                 if allowance == Allowance::Tight && !(has_carried && maintenance.pool.is_empty()) {
                     return Ok(()); // What the disk had too little for can be had now.
                 }
@@ -199,7 +209,7 @@ impl Shared {
         // What goes was allowed twice. Where the log is too long already, a quarter must go: see `is_worthwhile`.
         let room = length.allowed.checked_sub(length.begun).map_or(length.begun / 4, |room| room / 2);
         (outlook.kept_by, outlook.lost_max, outlook.failed) = (kept_by, lost + room, false);
-        outlook.active = active;
+        (outlook.active, outlook.quiet_through) = (active, 0);
     }
 
     /// Removes the files of snapshots whose successors are durable.
@@ -227,8 +237,21 @@ impl Shared {
         self.directory.remove_if_there(name).map_err(|error| Error::io("remove", name, error))
     }
 
-    fn oldest(&self) -> Option<Segment> {
-        self.read().segments.first_key_value().map(|(_, segment)| segment.clone())
+    fn oldest(&self) -> Option<u64> {
+        self.read().segments.first_key_value().map(|(number, _)| *number)
+    }
+
+    /// The oldest segments before `last` that hold nothing: all that there are, or, where the allowance is tight, one.
+    fn empty_before(&self, last: u64, allowance: Allowance) -> Vec<Segment> {
+        let readable = self.read();
+        let begun: Vec<&Segment> = readable.segments.range(..last).map(|(_, segment)| segment).collect();
+        let count = match allowance {
+            Allowance::Ample => {
+                begun.partition_point(|segment| readable.state.any_holding(segment.header.number).is_none())
+            }
+            Allowance::Tight => 1,
+        };
+        begun.into_iter().take(count).cloned().collect()
     }
 
     /// The log may take twice what it holds, and some segments more.
@@ -247,19 +270,23 @@ impl Shared {
         }
     }
 
-    /// Gives back the oldest segment, which holds nothing any more.
-    fn release(&self, maintenance: &mut Maintenance, oldest: Segment) -> Result<()> {
-        let number = oldest.header.number;
+    /// Gives back the oldest segments, which hold nothing any more.
+    fn release(&self, maintenance: &mut Maintenance, empty: Vec<Segment>) -> Result<()> {
+        let Some(newest) = empty.last().map(|segment| segment.header.number) else { return Ok(()) };
         if !self.options.bugs.has(Bug::ReleasedBeforeDurable) {
             self.make_placed_durable()?;
         }
         if self.options.bugs.has(Bug::HeaderBeforeManifest) {
-            oldest.clone().renew(self.random()?, 0).map_err(|renewal| renewal.into_error())?;
+            for segment in &empty {
+                segment.clone().renew(self.random()?, 0).map_err(|renewal| renewal.into_error())?;
+            }
         }
-        self.set_first_live(maintenance, number + 1)?;
-        self.readable().segments.remove(&number);
-        self.core().stats.released += 1;
-        self.retire_file(maintenance, oldest)
+        self.set_first_live(maintenance, newest + 1)?;
+        self.readable().segments.retain(|number, _| *number > newest);
+        self.core().stats.released += empty.len() as u64;
+        // The newest ones are the largest, so the pool takes those. Each goes, whatever becomes of the others.
+        let retired = empty.into_iter().rev().map(|segment| self.retire_file(maintenance, segment));
+        retired.fold(Ok(()), Result::and)
     }
 
     /// Makes everything durable that has its place in the log: all that can be read, and was looked at; and the first batch
