@@ -35,6 +35,14 @@ pub enum Bug {
     OrphanRemovedTooEarly,
     /// A released segment's file is used again while a reader holds it.
     RecycledWhileRead,
+    /// A write counts as written although one before it has not returned.
+    AcknowledgedOutOfOrder,
+    /// Buffered writes go on in the block in which a flush found them.
+    BlockOfFlushReused,
+    /// A flush is issued while a write is under way into a block that it covers in part.
+    FlushOvertakesPackedWrite,
+    /// A batch header claims a batch durable that is still on its way to the disk.
+    WatermarkOfWriteInFlight,
     /// A batch need not name the sums of the batch before it. A second line of defence: alone it hides nothing.
     ChainUnchecked,
 }

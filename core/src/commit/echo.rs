@@ -5,13 +5,16 @@ use crate::format::directory::{RECORD_BYTES, Record};
 use crate::format::supplement::{ECHO_BYTES_MAX, Echo, Link};
 use std::collections::HashMap;
 
+/// Among so few records the newest one of a group is looked for one by one.
+const FEW_RECORDS: usize = 8;
+
 /// The operations of batches that no batch repeats yet, merged.
 #[derive(Debug, Default)]
 pub(super) struct Interval {
     from: u64,
     through: u64,
     records: Vec<Record>,
-    /// Where the newest record of each group stands in `records`: only that one may grow.
+    /// Where the newest record of each group stands in `records`: only that one may grow. Empty while there are few.
     newest: HashMap<u64, usize>,
     /// The link of the segment that these batches begin, with its number.
     link: Option<(u64, Link)>,
@@ -37,12 +40,36 @@ impl Interval {
         self.through = sequence;
         self.batch_bytes += batch_bytes;
         self.link = self.link.or(link);
-        for record in records {
-            let newest = self.newest.get(&record.group).map(|place| &mut self.records[*place]);
-            if !newest.is_some_and(|newest| newest.merge(record)) {
-                self.newest.insert(record.group, self.records.len());
-                self.records.push(record.identity());
-            }
+        records.iter().for_each(|record| self.add_record(record));
+    }
+
+    /// Adds what the batches behind these did.
+    pub(super) fn append(&mut self, later: Interval) {
+        if self.is_empty() {
+            *self = later;
+        } else if !later.is_empty() {
+            self.add(later.through, &later.records, later.batch_bytes, later.link);
+        }
+    }
+
+    fn add_record(&mut self, record: &Record) {
+        let newest = self.newest_of(record.group).map(|place| &mut self.records[place]);
+        if newest.is_some_and(|newest| newest.merge(record)) {
+            return;
+        }
+        self.records.push(record.identity());
+        if self.records.len() > FEW_RECORDS {
+            // From here on all are in the map.
+            let missing = if self.newest.is_empty() { 0 } else { self.records.len() - 1 };
+            let places = self.records.iter().enumerate().skip(missing);
+            self.newest.extend(places.map(|(place, record)| (record.group, place)));
+        }
+    }
+
+    fn newest_of(&self, group: u64) -> Option<usize> {
+        match self.records.len() <= FEW_RECORDS {
+            true => self.records.iter().rposition(|record| record.group == group),
+            false => self.newest.get(&group).copied(),
         }
     }
 

@@ -1,130 +1,57 @@
 //! Group commit: what is written next, where, and when it is flushed. A pure state machine; it does no I/O.
 //!
 //! Whoever drives it asks for the [`Commit::next_action`], carries it out without holding any lock, and reports with
-//! [`Commit::written`] or [`Commit::flushed`]. The simulator drives it as the threads of a real process do.
+//! [`Commit::written`] or [`Commit::flushed`]. Two actions may be under way at once: while one write is flushed the next
+//! one goes to the disk. The simulator drives it as the threads of a real process do.
 //!
 //! What must stay true:
 //!
 //! 1. accepted ≥ written ≥ durable. A batch is *accepted* when it has its sequence number, *written* when the operating
 //!    system has it and everything before it, *durable* when a flush that was issued after that returned.
 //! 2. From the moment a flush is issued the next batch starts on a new block, and repeats (echoes) what the flush covers.
-//! 3. A write that holds a durable batch starts on a new block, and is followed by a flush.
-//! 4. The first batch of a segment carries the link, and is issued only when the segment before is durable to its end.
-//! 5. A batch is accepted only after room for it in the worst case, for what closes its segment included, is known to
+//! 3. A write that holds a durable batch starts on a new block and fills whole blocks, and is followed by a flush. Others are
+//!    *packed*: they share blocks with each other. One of them is under way at a time, and no flush is issued meanwhile.
+//! 4. What is under way may return in any order. Positions move in the order of issue.
+//! 5. The first batch of a segment carries the link, and is issued only when the segment before is durable to its end.
+//! 6. A batch is accepted only after room for it in the worst case, for what closes its segment included, is known to
 //!    exist. So nothing that was accepted can fail for lack of space.
-//! 6. A batch with entries is accepted only if a prepared segment is left behind it. That one is for purging a full store:
+//! 7. A batch with entries is accepted only if a prepared segment is left behind it. That one is for purging a full store:
 //!    what neither brings nor drops entries leaves a quarter of it.
-//! 7. After the first failure nothing is issued any more.
+//! 8. After the first failure nothing is issued any more, and nothing more becomes durable.
 #![forbid(unsafe_code)]
 
 mod echo;
 #[cfg(test)]
 mod example;
+mod flight;
 mod room;
 #[cfg(test)]
 mod schedules;
+mod sealed;
+mod write;
 
 use crate::error::Error;
-use crate::format::batch::{Content, HEADER_BYTES, Header};
-use crate::format::body::{stamp_entry, stamp_of};
-use crate::format::directory::{Kind, RECORD_BYTES, Record};
-use crate::format::fields::Writer;
+use crate::format::batch::{HEADER_BYTES, Header};
+use crate::format::directory::{RECORD_BYTES, Record};
 use crate::format::segment::{SEGMENT_START, SegmentHeader};
 use crate::format::supplement::{Link, SUPPLEMENT_BYTES_FIXED, Supplement};
-use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, round_up};
-use crate::number::{size, within_segment};
+use crate::format::{BLOCK_BYTES, round_up};
+use crate::number::within_segment;
 use crate::planted::{Bug, Bugs};
 use echo::Interval;
+use flight::Flight;
 use room::Room;
 pub(crate) use room::{Leaves, Need, footer_share};
+pub(crate) use sealed::Sealed;
 use std::collections::VecDeque;
 use std::sync::Arc;
+pub(crate) use write::{Stamped, Write};
 
 /// A disk write gathers batches up to this size, in bytes; a larger batch is written alone.
 const WRITE_BYTES_MAX: u64 = 4 << 20;
 
 /// The segment that is kept back must hold a batch like this one: a purge and a few operations more.
 const KEPT_BACK: Need = Need { records: 4, bytes: BLOCK_BYTES, leaves: Leaves::Nothing };
-
-/// A caller's batch, encoded as far as it can be before its place is known.
-#[derive(Debug, Default)]
-pub(crate) struct Sealed {
-    pub(crate) records: Vec<Record>,
-    pub(crate) contents: Vec<Content>,
-    pub(crate) directory: Vec<u8>,
-    pub(crate) directory_crc: u32,
-    pub(crate) bodies: Vec<u8>,
-}
-
-impl Sealed {
-    /// What the batch needs of its segment.
-    pub(crate) fn need(&self) -> Need {
-        Need {
-            records: self.records.len() as u64,
-            bytes: (HEADER_BYTES + self.directory.len() + self.bodies.len()) as u64,
-            leaves: self.leaves(),
-        }
-    }
-
-    fn leaves(&self) -> Leaves {
-        let drops = [Kind::Truncate, Kind::Remove, Kind::Purge, Kind::Reset, Kind::DropGroup];
-        if self.contents.iter().any(|content| matches!(content, Content::Entries(_))) {
-            Leaves::Segment
-        } else if self.records.iter().any(|record| drops.contains(&record.kind)) {
-            Leaves::Nothing
-        } else {
-            Leaves::Room
-        }
-    }
-
-    /// Changes the count of the record at `place`, which stands for what was decided when the batch was accepted.
-    pub(crate) fn decide(&mut self, place: usize, count: u32) {
-        self.records[place].count = count;
-        let mut writer = Writer::with_capacity(RECORD_BYTES);
-        self.records[place].encode(&mut writer);
-        self.directory[place * RECORD_BYTES..][..RECORD_BYTES].copy_from_slice(&writer.bytes);
-        self.directory_crc = crc32fast::hash(&self.directory);
-    }
-
-    /// Puts operations without bodies before the others.
-    pub(crate) fn put_in_front(&mut self, records: &[Record]) {
-        self.records.splice(..0, records.iter().copied());
-        self.contents.splice(..0, records.iter().map(|_| Content::Nothing));
-        self.encode_directory();
-    }
-
-    /// Takes out the operations at these places, which ascend, with their bodies.
-    pub(crate) fn leave_out(&mut self, places: &[usize]) {
-        if places.is_empty() {
-            return;
-        }
-        let records = std::mem::take(&mut self.records).into_iter().zip(std::mem::take(&mut self.contents));
-        let (bodies, mut at, mut left_out) = (std::mem::take(&mut self.bodies), 0, 0);
-        for (place, (record, mut content)) in records.enumerate() {
-            let end = at + size(record.body_bytes);
-            match places.binary_search(&place) {
-                Ok(_) => left_out += end - at,
-                Err(_) => {
-                    if let Content::Entries(spots) = &mut content {
-                        spots.iter_mut().for_each(|spot| spot.offset -= within_segment(left_out));
-                    }
-                    self.bodies.extend_from_slice(&bodies[at..end]);
-                    self.records.push(record);
-                    self.contents.push(content);
-                }
-            }
-            at = end;
-        }
-        self.encode_directory();
-    }
-
-    fn encode_directory(&mut self) {
-        let mut writer = Writer::with_capacity(self.records.len() * RECORD_BYTES);
-        self.records.iter().for_each(|record| record.encode(&mut writer));
-        self.directory = writer.bytes;
-        self.directory_crc = crc32fast::hash(&self.directory);
-    }
-}
 
 /// A batch that has its sequence number and waits for its place.
 #[derive(Debug)]
@@ -134,62 +61,6 @@ struct Accepted {
     segment: u64,
     sealed: Sealed,
     durable: bool,
-}
-
-/// A batch that has its place.
-#[derive(Debug)]
-pub(crate) struct Stamped {
-    pub(crate) offset: u64,
-    /// Header, directory and supplement.
-    pub(crate) front: Vec<u8>,
-    pub(crate) sealed: Sealed,
-}
-
-/// One disk write: batches back to back.
-#[derive(Debug)]
-pub(crate) struct Write {
-    pub(crate) segment: SegmentHeader,
-    pub(crate) offset: u64,
-    pub(crate) batches: Vec<Stamped>,
-    /// The last batch.
-    pub(crate) through: u64,
-    packed: bool,
-}
-
-impl Write {
-    /// The bytes of the write, every entry stamped; a write that starts on a new block is padded to whole blocks.
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
-        let last = self.batches.last().map_or(self.offset, |batch| batch.end());
-        let end = if self.packed { last } else { round_up(last, BLOCK_BYTES) };
-        let length = size(end - self.offset);
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(length).map_err(|_| Error::NoMemory { bytes: length as u64 })?;
-        let stamp = stamp_of(&self.segment.salt);
-        for batch in &self.batches {
-            bytes.resize(size(batch.offset - self.offset), 0);
-            bytes.extend_from_slice(&batch.front);
-            let bodies_at = bytes.len();
-            bytes.extend_from_slice(&batch.sealed.bodies);
-            for content in &batch.sealed.contents {
-                if let Content::Entries(spots) = content {
-                    spots.iter().for_each(|spot| stamp_entry(&mut bytes, bodies_at + spot.offset as usize, stamp));
-                }
-            }
-        }
-        bytes.resize(length, 0);
-        Ok(bytes)
-    }
-}
-
-impl Stamped {
-    /// Where the bodies begin in the segment.
-    pub(crate) fn bodies_at(&self) -> u64 {
-        self.offset + self.front.len() as u64
-    }
-
-    fn end(&self) -> u64 {
-        round_up(self.bodies_at() + self.sealed.bodies.len() as u64, BATCH_ALIGN_BYTES)
-    }
 }
 
 /// A flush of one segment.
@@ -256,13 +127,19 @@ pub(crate) struct Commit {
     tail: Option<Tail>,
     prepared: VecDeque<SegmentHeader>,
     link: Link,
-    /// What was written since the last flush was issued.
+    flight: Flight,
+    /// How many disk writes were issued.
+    writes: u64,
+    /// What each write did that is under way, or behind one that is, oldest first.
+    unwritten: VecDeque<(u64, Interval)>,
+    /// What was written, and no flush that was issued covers.
     interval: Interval,
-    /// What the last flushes cover and no batch repeats yet; the next batch will, once it is not empty.
+    /// What the flushes cover that were issued, and no batch repeats yet; the next batch will.
     echo: Interval,
-    /// The lowest batch that must be flushed and is not yet durable, and the highest.
+    /// The last batch that a flush covers that was issued.
+    flushing: u64,
+    /// The lowest batch that no flush covers yet and that must be flushed, and the highest.
     wanted: Option<(u64, u64)>,
-    under_way: bool,
     failure: Option<Arc<Error>>,
     bugs: Bugs,
 }
@@ -287,10 +164,13 @@ impl Commit {
             tail,
             prepared: VecDeque::new(),
             link: start.link,
+            flight: Flight::default(),
+            writes: 0,
+            unwritten: VecDeque::new(),
             interval: Interval::default(),
             echo,
+            flushing: start.sequence,
             wanted: None,
-            under_way: false,
             failure: None,
             bugs,
         }
@@ -323,7 +203,8 @@ impl Commit {
     /// Asks for room for one more batch behind everything that is accepted: in the segment that the last accepted one goes
     /// to, or at the start of the next.
     pub(crate) fn reserve(&self, need: &Need) -> Reservation {
-        let (mut room, mut segment) = (Room::new(self.echo.bytes() + self.interval.bytes()), 0);
+        let unwritten: u64 = self.unwritten.iter().map(|(_, interval)| interval.bytes()).sum();
+        let (mut room, mut segment) = (Room::new(self.echo.bytes() + self.interval.bytes() + unwritten), 0);
         if let Some(tail) = &self.tail {
             room.enter(tail.header.capacity, tail.position, tail.footer_bytes);
             segment = tail.header.number;
@@ -399,7 +280,7 @@ impl Commit {
     /// last batch is one already, or nothing was written.
     pub(crate) fn accept_closing(&mut self) -> Option<u64> {
         let tail = self.tail.as_ref()?.header.number;
-        if self.interval.is_empty() && self.echo.is_empty() {
+        if self.unwritten.is_empty() && self.interval.is_empty() && self.echo.is_empty() {
             return None;
         }
         // Room for it is always kept.
@@ -418,7 +299,7 @@ impl Commit {
 
     /// Asks for a flush of everything up to `sequence`.
     pub(crate) fn want(&mut self, sequence: u64) {
-        if sequence > self.durable {
+        if sequence > self.flushing {
             let (low, high) = self.wanted.unwrap_or((sequence, sequence));
             self.wanted = Some((low.min(sequence), high.max(sequence)));
         }
@@ -426,38 +307,72 @@ impl Commit {
 
     // -- actions
 
-    /// What is to be done next; none while an action is under way, after a failure, and when all is done.
+    /// What is to be done next; none while as much is under way as may be, after a failure, when what is to come has to wait
+    /// for what is under way, and when all is done.
     pub(crate) fn next_action(&mut self) -> Option<Action> {
-        if self.under_way || self.failure.is_some() {
-            return None;
+        match (self.is_ready(), self.is_flush_due()) {
+            (false, _) => None,
+            (true, true) => self.issue_flush(),
+            (true, false) => self.issue_write(),
         }
-        let flush_due = self.wanted.is_some_and(|(low, _)| low <= self.written);
-        let action = match (flush_due, self.queue.is_empty()) {
-            (true, _) => self.issue_flush(),
-            (false, false) => self.issue_write(),
-            (false, true) => None,
-        };
-        self.under_way = action.is_some();
-        action
     }
 
-    /// The write has returned.
-    pub(crate) fn written(&mut self, write: &Write, result: Result<(), Error>) {
-        self.under_way = false;
+    /// Is there an action to be had?
+    pub(crate) fn is_ready(&self) -> bool {
+        if self.flight.is_full() || self.failure.is_some() {
+            return false;
+        }
+        let packed = self.flight.is_packed_write_under_way();
+        match self.queue.front() {
+            // A block that a flush covers in part must not be under way.
+            _ if self.is_flush_due() => !packed || self.bugs.has(Bug::FlushOvertakesPackedWrite),
+            None => false,
+            Some(next) if !self.is_active(next.segment) => self.flight.is_idle(),
+            Some(_) => !packed || !self.next_write().1,
+        }
+    }
+
+    /// Is this the number of the segment that is being written?
+    fn is_active(&self, segment: u64) -> bool {
+        self.tail.as_ref().is_some_and(|tail| tail.header.number == segment)
+    }
+
+    /// Is nothing under way?
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flight.is_idle()
+    }
+
+    /// Batches that wait for their places.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The number of the write that a batch goes out with, or that of a later one: writes are counted from 1 on.
+    pub(crate) fn write_of(&self, sequence: u64) -> u64 {
+        self.writes + u64::from(sequence > self.link.sequence)
+    }
+
+    /// The write through this batch has returned.
+    pub(crate) fn written(&mut self, through: u64, result: Result<(), Error>) {
+        let mut written = self.flight.end_write(through);
+        if self.bugs.has(Bug::AcknowledgedOutOfOrder) {
+            written = written.max(Some(through));
+        }
         match result {
-            Ok(()) => self.written = write.through,
+            Ok(()) => self.advance_written(written),
             Err(error) => self.fail(error),
         }
         if self.failure.is_none() && self.bugs.has(Bug::AcknowledgedBeforeFlush) {
-            self.advance(self.written);
+            self.durable = self.written;
         }
     }
 
     /// The flush has returned.
     pub(crate) fn flushed(&mut self, flush: &Flush, result: Result<(), Error>) {
-        self.under_way = false;
+        let durable = self.flight.end_flush(flush.through);
         match result {
-            Ok(()) => self.advance(flush.through),
+            Ok(()) if self.failure.is_none() => self.durable = durable.unwrap_or(self.durable),
+            Ok(()) => {}
             Err(error) => self.fail(error),
         }
     }
@@ -468,62 +383,80 @@ impl Commit {
         self.queue.clear();
     }
 
-    fn advance(&mut self, durable: u64) {
-        self.durable = durable;
-        self.wanted = self.wanted.and_then(|(_, high)| (high > durable).then_some((durable + 1, high)));
+    fn advance_written(&mut self, written: Option<u64>) {
+        let Some(written) = written.filter(|_| self.failure.is_none()) else { return };
+        self.written = self.written.max(written);
+        while self.unwritten.front().is_some_and(|(through, _)| *through <= self.written) {
+            let (_, interval) = self.unwritten.pop_front().expect("looked at just now");
+            self.interval.append(interval);
+        }
     }
 
+    fn is_flush_due(&self) -> bool {
+        self.wanted.is_some_and(|(low, _)| low <= self.written)
+    }
+
+    /// A flush of everything that is written.
     fn issue_flush(&mut self) -> Option<Action> {
         let tail = self.tail.as_mut()?;
-        tail.open_block = false;
-        if !self.interval.is_empty() {
-            debug_assert!(self.echo.is_empty(), "the first batch of an interval takes the echo");
-            self.echo = std::mem::take(&mut self.interval);
-        }
+        tail.open_block &= self.bugs.has(Bug::BlockOfFlushReused);
+        self.echo.append(std::mem::take(&mut self.interval));
+        self.flushing = self.written;
+        self.wanted = self.wanted.and_then(|(_, high)| (high > self.written).then_some((self.written + 1, high)));
+        self.flight.begin_flush(self.written);
         Some(Action::Flush(Flush { segment: tail.header.number, through: self.written }))
     }
 
     fn issue_write(&mut self) -> Option<Action> {
-        if let Some(write) = self.gather() {
-            return Some(Action::Write(write));
+        if !self.is_active(self.queue.front()?.segment) {
+            if self.durable < self.written && !self.bugs.has(Bug::RollWithoutBarrier) {
+                return self.issue_flush();
+            }
+            let header = self.prepared.pop_front().expect("a segment in which room was granted is prepared");
+            self.tail = Some(Tail { header, position: SEGMENT_START, footer_bytes: 0, open_block: false });
         }
-        let barrier = self.durable < self.written && !self.bugs.has(Bug::RollWithoutBarrier);
-        if barrier {
-            return self.issue_flush();
-        }
-        let header = self.prepared.pop_front().expect("a segment in which room was granted is prepared");
-        self.tail = Some(Tail { header, position: SEGMENT_START, footer_bytes: 0, open_block: false });
-        Some(Action::Write(self.gather().expect("the next batch goes to the next segment")))
+        self.gather().map(Action::Write)
     }
 
-    /// Takes the batches from the front of the queue that go to the active segment, as many as one write gathers, and
-    /// gives them their places.
-    fn gather(&mut self) -> Option<Write> {
-        let tail = self.tail.as_ref()?;
-        let aligned = round_up(tail.position, BLOCK_BYTES);
-        let (number, mut bytes) = (tail.header.number, 0);
-        let mut joins = |accepted: &Accepted| {
-            let joins = accepted.segment == number && bytes < WRITE_BYTES_MAX;
+    /// How many batches from the front of the queue the next write gathers, and whether it is packed: whether all of them
+    /// are buffered.
+    fn next_write(&self) -> (usize, bool) {
+        let (mut bytes, mut packed, mut count) = (0, true, 0);
+        let goes_along = |accepted: &&Accepted| self.is_active(accepted.segment);
+        for accepted in self.queue.iter().take_while(goes_along) {
+            if bytes >= WRITE_BYTES_MAX {
+                break;
+            }
             bytes += accepted.sealed.need().bytes;
-            joins
-        };
-        let count = self.queue.iter().position(|accepted| !joins(accepted)).unwrap_or(self.queue.len());
-        let taken: Vec<Accepted> = self.queue.drain(..count).collect();
-        let through = taken.last()?.sequence;
-        let durable = taken.iter().any(|accepted| accepted.durable);
-        let tail = self.tail.as_mut()?;
-        if durable || !tail.open_block {
-            tail.position = aligned;
+            packed &= !accepted.durable;
+            count += 1;
         }
-        tail.open_block = !durable;
+        (count, packed)
+    }
+
+    /// Takes the batches of the next write and gives them their places.
+    fn gather(&mut self) -> Option<Write> {
+        let (count, packed) = self.next_write();
+        let taken: Vec<Accepted> = self.queue.drain(..count).collect();
+        let tail = self.tail.as_mut()?;
+        if !packed || !tail.open_block {
+            tail.position = round_up(tail.position, BLOCK_BYTES);
+        }
+        tail.open_block = packed;
         let (segment, offset) = (tail.header, tail.position);
-        let batches = taken.into_iter().map(|accepted| self.stamp(accepted)).collect();
-        Some(Write { segment, offset, batches, through, packed: !durable })
+        let mut interval = Interval::default();
+        let batches: Vec<Stamped> = taken.into_iter().map(|accepted| self.stamp(accepted, &mut interval)).collect();
+        let through = self.link.sequence;
+        self.writes += 1;
+        self.unwritten.push_back((through, interval));
+        self.flight.begin_write(through, packed);
+        Some(Write { segment, offset, batches, through, packed })
     }
 
     /// Gives a batch its place at the end of the active segment, and its link, echo, chain and watermark.
-    fn stamp(&mut self, accepted: Accepted) -> Stamped {
+    fn stamp(&mut self, accepted: Accepted, interval: &mut Interval) -> Stamped {
         let Accepted { sequence, sealed, .. } = accepted;
+        let watermark = self.watermark_of(sequence);
         let tail = self.tail.as_mut().expect("a batch is stamped in the active segment");
         let link = (tail.position == SEGMENT_START).then_some(self.link);
         let supplement = Supplement { link, echo: self.echo.take() };
@@ -533,7 +466,7 @@ impl Commit {
             segment: tail.header.number,
             offset: tail.position,
             sequence,
-            watermark: if self.bugs.has(Bug::WatermarkTooEarly) { sequence } else { self.durable },
+            watermark,
             chain: self.link.sums,
             body_bytes: sealed.bodies.len() as u64,
             directory_crc: sealed.directory_crc,
@@ -549,17 +482,23 @@ impl Commit {
         front.extend_from_slice(&supplement_bytes);
         let stamped = Stamped { offset: tail.position, front, sealed };
         let end = stamped.end();
-        self.interval.add(
-            sequence,
-            &stamped.sealed.records,
-            end - tail.position,
-            link.map(|link| (header.segment, link)),
-        );
+        interval.add(sequence, &stamped.sealed.records, end - tail.position, link.map(|link| (header.segment, link)));
         tail.position = end;
         assert!(end <= tail.header.capacity, "batch {sequence} ends at {end} in {:?}", tail.header);
         tail.footer_bytes += footer_share(stamped.sealed.records.len() as u64, end - stamped.offset);
         self.link = Link { segment: header.segment, salt: header.salt, end, sequence, sums };
         stamped
+    }
+
+    /// What the header of a batch calls durable.
+    fn watermark_of(&self, sequence: u64) -> u64 {
+        match self.bugs {
+            bugs if bugs.has(Bug::WatermarkTooEarly) => sequence,
+            bugs if bugs.has(Bug::WatermarkOfWriteInFlight) => {
+                self.unwritten.back().map_or(self.durable, |(through, _)| *through)
+            }
+            _ => self.durable,
+        }
     }
 }
 
@@ -567,6 +506,7 @@ impl Commit {
 mod tests {
     use super::*;
     use crate::entry::{Entry, HardState};
+    use crate::format::directory::Kind;
     use crate::format::golden::{self, assert_bytes, record};
     use crate::options::Options;
     use crate::store::Batch;

@@ -2,12 +2,13 @@
 //! forked child neither does anything.
 #![forbid(unsafe_code)]
 
+use super::followers::Until;
 use super::open::Deadline;
 use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::registry::lock;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 impl Opening {
     /// See [`crate::Store::close`].
@@ -73,7 +74,7 @@ impl Shared {
             return Ok(()); // Nothing was written, so the store is as it was found.
         }
         if let Some(sequence) = core.commit.accept_closing() {
-            core = self.drive(core, |core| core.commit.durable() >= sequence)?;
+            core = self.drive(core, Until::Durable(sequence))?;
         }
         drop(core);
         self.mark_clean()
@@ -104,8 +105,8 @@ impl Shared {
         self.end_writing();
         let mut maintenance = deadline.lock(&self.maintenance)?;
         let mut core = self.core();
-        while core.driving {
-            core = deadline.wait(&self.changed, core)?;
+        while core.driving > 0 {
+            core = deadline.watch(self, core)?;
         }
         drop(self.call_due(core));
         maintenance.lock = None;
@@ -117,7 +118,7 @@ impl Shared {
     pub(super) fn retire_now(&self) {
         self.end_writing();
         let core = self.call_due(self.core());
-        let is_idle = !core.driving;
+        let is_idle = core.driving == 0;
         drop(core);
         if let (true, Ok(mut maintenance)) = (is_idle, self.maintenance.try_lock()) {
             maintenance.lock = None;
@@ -126,7 +127,7 @@ impl Shared {
 
     fn end_writing(&self) {
         self.core().closed = true;
-        self.changed.notify_all();
+        self.tell_all();
     }
 
     /// Waits until everything is written that is accepted now. Who submitted it drives it.
@@ -135,7 +136,7 @@ impl Shared {
         let accepted = core.commit.accepted();
         while core.commit.written_through() < accepted {
             core.check_writable()?;
-            core = deadline.wait(&self.changed, core)?;
+            core = deadline.watch(self, core)?;
         }
         core.check_writable()
     }
@@ -145,11 +146,11 @@ impl Shared {
         let mut maintenance = lock(&self.maintenance);
         let mut core = self.core();
         core.closed = true;
-        while core.driving {
-            core = self.changed.wait(core).unwrap_or_else(PoisonError::into_inner);
+        self.tell_all();
+        while core.driving > 0 {
+            core = self.watch(core, None);
         }
         drop(self.call_due(core));
         maintenance.lock = None;
-        self.changed.notify_all();
     }
 }

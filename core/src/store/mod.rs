@@ -9,6 +9,8 @@ mod batch;
 mod callbacks;
 mod close;
 mod destroy;
+mod drive;
+mod followers;
 mod maintain;
 mod open;
 mod prepare;

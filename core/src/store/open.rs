@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::callbacks::Callbacks;
+use super::followers::{Followers, Waiting};
 use super::maintain::Outlook;
 use super::shared::{Core, Maintenance, Opening, Readable, Resumable, Shared};
 use super::snapshot::Staged;
@@ -21,7 +22,7 @@ use crate::state::State;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 pub(super) const LOCK_NAME: &str = "LOCK";
@@ -92,13 +93,12 @@ impl Deadline {
         lock_until(mutex, self.at).ok_or(self.passed())
     }
 
-    /// Waits for the next change of what the mutex guards, unless the deadline has passed.
-    pub(super) fn wait<'a, T>(&self, changed: &Condvar, guard: MutexGuard<'a, T>) -> Result<MutexGuard<'a, T>> {
-        let left = self.at.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(self.passed());
+    /// Waits for the next change of a store, unless the deadline has passed.
+    pub(super) fn watch<'a>(&self, shared: &Shared, core: MutexGuard<'a, Core>) -> Result<MutexGuard<'a, Core>> {
+        match self.at.saturating_duration_since(Instant::now()) {
+            left if left.is_zero() => Err(self.passed()),
+            left => Ok(shared.watch(core, Some(left))),
         }
-        Ok(changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0)
     }
 
     pub(super) fn passed(&self) -> Error {
@@ -243,7 +243,10 @@ impl Shared {
                 accepted: State::from(&state),
                 noted: BTreeMap::new(),
                 callbacks: Callbacks::default(),
-                driving: false,
+                driving: 0,
+                returned: Vec::new(),
+                waiting: Waiting::default(),
+                watching: 0,
                 ready: false,
                 closed: false,
                 openings: 1,
@@ -252,6 +255,7 @@ impl Shared {
                 stats: Counters::default(),
             }),
             changed: Condvar::new(),
+            followers: Followers::default(),
             readable: RwLock::new(Readable { state, segments, written: end.sequence }),
             staged: Staged::default(),
             predecessors,

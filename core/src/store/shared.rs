@@ -6,11 +6,12 @@
 #![forbid(unsafe_code)]
 
 use super::callbacks::Callbacks;
+use super::followers::{Followers, Waiting};
 use super::maintain::Outlook;
 use super::maintain::pool::Pooled;
 use super::snapshot::Staged;
 use super::stats::Counters;
-use crate::commit::Commit;
+use crate::commit::{Commit, Write};
 use crate::error::{Error, Result};
 use crate::format::segment::SegmentHeader;
 use crate::io::{Directory, LockGuard, generation};
@@ -39,8 +40,9 @@ pub(crate) struct Shared {
     pub(super) report: RecoveryReport,
     pub(super) maintenance: Mutex<Maintenance>,
     pub(super) core: Mutex<Core>,
-    /// Signalled when an action is completed, and when the store closes.
+    /// Signalled when an action is completed and somebody watches, and when the store closes.
     pub(super) changed: Condvar,
+    pub(super) followers: Followers,
     pub(super) readable: RwLock<Readable>,
     pub(super) staged: Staged,
     /// Poisoned stores of the same directory whose place this one took.
@@ -88,8 +90,13 @@ pub(super) struct Core {
     pub(super) noted: BTreeMap<u64, u64>,
     /// Whom to tell when a position is durable.
     pub(super) callbacks: Callbacks,
-    /// Is some thread carrying out an action?
-    pub(super) driving: bool,
+    /// How many threads carry out an action.
+    pub(super) driving: usize,
+    /// Disk writes that have returned while one before them has not.
+    pub(super) returned: Vec<Write>,
+    pub(super) waiting: Waiting,
+    /// How many threads wait for `changed`.
+    pub(super) watching: usize,
     /// May the log be written? False until the clean mark is cleared, or, after an unclean stop, until every unused
     /// segment has a fresh salt. Changed only by who holds `maintenance`, too.
     pub(super) ready: bool,
@@ -164,9 +171,20 @@ impl Shared {
             let Some(left) = timeout.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) else {
                 return Err(Error::Timeout { waited: timeout });
             };
-            core = self.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0;
+            core = self.watch(core, Some(left));
         }
         Ok(())
+    }
+
+    /// Waits for the next change, or for so long.
+    pub(super) fn watch<'a>(&self, mut core: MutexGuard<'a, Core>, left: Option<Duration>) -> MutexGuard<'a, Core> {
+        core.watching += 1;
+        let mut core = match left {
+            Some(left) => self.changed.wait_timeout(core, left).unwrap_or_else(PoisonError::into_inner).0,
+            None => self.changed.wait(core).unwrap_or_else(PoisonError::into_inner),
+        };
+        core.watching -= 1;
+        core
     }
 }
 

@@ -1,22 +1,20 @@
 //! The way of a batch: checked, given room, sequenced, written and flushed with others, made readable, acknowledged.
 //!
-//! There is no thread of our own. Whoever waits for a batch drives the commit state machine as long as no other thread
-//! does, so a lone writer hands nothing over, and a run on the simulated disk is the same every time.
+//! [`drive`](super::drive) has the part between sequencing and acknowledgement.
 #![forbid(unsafe_code)]
 
 use super::batch::{Batch, check_index};
+use super::followers::Until;
 use super::shared::{Core, Shared};
 use super::snapshot::UnnamedSnapshot;
-use crate::commit::{Action, Leaves, Reservation, Sealed, Write};
+use crate::commit::{Leaves, Reservation, Sealed};
 use crate::error::{Error, Result};
 use crate::format::directory::{Kind, Record};
 use crate::options::{Durability, Position};
-use crate::planted::Bug;
-use crate::replay::{operations, with_places, without_places};
+use crate::replay::{operations, without_places};
 use crate::state::{Draft, Group, Operation};
 use std::collections::BTreeSet;
-use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::MutexGuard;
 
 impl Shared {
     /// Writes a batch and returns when it is as durable as was asked. Blocks on the disk.
@@ -44,11 +42,8 @@ impl Shared {
         let (core, Some(sequence)) = self.accept(sealed, &mut snapshots, durable)? else {
             return self.write_nothing(durable);
         };
-        let reached = |core: &Core| match durable {
-            true => core.commit.durable() >= sequence,
-            false => core.commit.written_through() >= sequence,
-        };
-        let core = self.drive(core, reached)?;
+        let until = if durable { Until::Durable(sequence) } else { Until::Written(sequence) };
+        let core = self.drive(core, until)?;
         self.maintain_in_passing(core, durable);
         Ok(Position(sequence))
     }
@@ -62,7 +57,7 @@ impl Shared {
         let core = self.core();
         core.check_writable()?;
         let accepted = core.commit.accepted();
-        self.drive(core, |core| core.commit.written_through() >= accepted).map(|_| Position(accepted))
+        self.drive(core, Until::Written(accepted)).map(|_| Position(accepted))
     }
 
     /// Makes everything that is accepted durable, commit indexes that were noted included. Blocks on the disk.
@@ -78,7 +73,7 @@ impl Shared {
         }
         let accepted = core.commit.accepted();
         core.commit.want(accepted);
-        let core = self.drive(core, |core| core.commit.durable() >= accepted)?;
+        let core = self.drive(core, Until::Durable(accepted))?;
         self.maintain_in_passing(core, true);
         Ok(Position(accepted))
     }
@@ -176,82 +171,6 @@ impl Shared {
         }
         Ok(())
     }
-
-    /// Carries out actions, or waits while another thread does, until `reached`.
-    pub(super) fn drive<'a>(
-        &'a self,
-        mut core: MutexGuard<'a, Core>,
-        reached: impl Fn(&Core) -> bool,
-    ) -> Result<MutexGuard<'a, Core>> {
-        while !reached(&core) {
-            core.check_writable()?;
-            let action = if core.driving { None } else { core.commit.next_action() };
-            core = match action {
-                Some(action) => {
-                    core.driving = true;
-                    drop(core);
-                    let driving = Driving(self);
-                    let completed = self.carry_out(action);
-                    self.call_due(driving.completed(completed))
-                }
-                None => self.changed.wait(core).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
-        Ok(core)
-    }
-
-    fn carry_out(&self, action: Action) -> Completed {
-        match action {
-            Action::Write(write) => {
-                let result = self.write_out(&write);
-                if result.is_ok() {
-                    self.make_readable(&write);
-                }
-                Box::new(move |core| {
-                    core.stats.wrote();
-                    core.commit.written(&write, result);
-                })
-            }
-            Action::Flush(flush) => {
-                let begun = Instant::now();
-                let result = self.flush_out(flush.segment);
-                Box::new(move |core| {
-                    core.stats.flushed(begun.elapsed());
-                    core.commit.flushed(&flush, result);
-                })
-            }
-        }
-    }
-
-    fn write_out(&self, write: &Write) -> Result<()> {
-        let bytes = write.encode()?;
-        let segment = self.read().segment(write.segment.number)?;
-        segment.file.write_all_at(write.offset, &bytes).map_err(|error| Error::io("write", segment.name(), error))
-    }
-
-    fn flush_out(&self, number: u64) -> Result<()> {
-        if self.options.bugs.has(Bug::FlushLeftOut) {
-            return Ok(());
-        }
-        let segment = self.read().segment(number)?;
-        let mut flushed = segment.file.sync_data();
-        if flushed.is_err() && self.options.bugs.has(Bug::FlushRetried) {
-            flushed = segment.file.sync_data();
-        }
-        flushed.map_err(|error| Error::io("flush", segment.name(), error))
-    }
-
-    fn make_readable(&self, write: &Write) {
-        let mut readable = self.readable();
-        for batch in &write.batches {
-            let places = with_places(write.segment.number, batch.bodies_at());
-            for (group, operation) in operations(&batch.sealed.records, &batch.sealed.contents, places) {
-                let applied = readable.state.apply(group, operation, write.segment.number);
-                applied.expect("what was accepted applies in the same order");
-            }
-        }
-        readable.written = write.through;
-    }
 }
 
 impl Core {
@@ -294,31 +213,4 @@ fn settle(sealed: &mut Sealed, snapshots: &mut [(usize, UnnamedSnapshot)], draft
 
 fn note_of(group: u64, index: u64) -> Record {
     Record { first: index, ..Record::of(group, Kind::NoteCommit) }
-}
-
-type Completed = Box<dyn FnOnce(&mut Core)>;
-
-/// Ends the driving of this thread, also when it panics in the middle: then the store is poisoned, because nobody knows
-/// how far the action came.
-struct Driving<'a>(&'a Shared);
-
-impl<'a> Driving<'a> {
-    fn completed(self, completed: Completed) -> MutexGuard<'a, Core> {
-        let shared = self.0;
-        std::mem::forget(self);
-        let mut core = shared.core();
-        completed(&mut core);
-        core.driving = false;
-        shared.changed.notify_all();
-        core
-    }
-}
-
-impl Drop for Driving<'_> {
-    fn drop(&mut self) {
-        let mut core = self.0.core();
-        core.commit.fail(Error::Panic { detail: "a panic while the log was being written".into() });
-        core.driving = false;
-        self.0.changed.notify_all();
-    }
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::super::batch::Batch;
+use super::super::followers::Until;
 use super::super::shared::{Maintenance, Readable, Shared};
 use crate::commit::{Leaves, Reservation, Sealed};
 use crate::entry::Entry;
@@ -99,7 +100,7 @@ impl Shared {
             let is_stale = |group: &u64| core.accepted.group(*group).is_none_or(|log| log.changed() > written);
             if groups.iter().any(is_stale) {
                 let accepted = core.commit.accepted();
-                return self.drive(core, |core| core.commit.written_through() >= accepted).map(|_| false);
+                return self.drive(core, Until::Written(accepted)).map(|_| false);
             }
             if !core.ready {
                 drop(core);
@@ -110,7 +111,7 @@ impl Shared {
                 Reservation::Granted(grant) => {
                     let sequence = core.commit.accept(sealed, false, grant);
                     core.stats.carried += 1;
-                    return self.drive(core, |core| core.commit.written_through() >= sequence).map(|_| true);
+                    return self.drive(core, Until::Written(sequence)).map(|_| true);
                 }
                 Reservation::NeedsSegment { .. } => {
                     drop(core);

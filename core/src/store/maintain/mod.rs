@@ -18,6 +18,7 @@ mod live;
 pub(super) mod pool;
 mod sweep;
 
+use super::followers::Until;
 use super::shared::{Core, Maintenance, Shared};
 use crate::error::{Error, Result};
 use crate::format::BLOCK_BYTES;
@@ -295,7 +296,7 @@ impl Shared {
         let mut core = self.core();
         let placed = core.commit.end().sequence;
         core.commit.want(placed);
-        self.drive(core, |core| core.commit.durable() >= placed).map(drop)
+        self.drive(core, Until::Durable(placed)).map(drop)
     }
 
     /// Both slots, so that a damaged one never leads to a segment that is gone. A second attempt writes both again.

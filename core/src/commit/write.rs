@@ -1,0 +1,67 @@
+//! One disk write: batches that have their places, back to back.
+#![forbid(unsafe_code)]
+
+use super::sealed::Sealed;
+use crate::error::Error;
+use crate::format::batch::Content;
+use crate::format::body::{stamp_entry, stamp_of};
+use crate::format::segment::SegmentHeader;
+use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, round_up};
+use crate::number::size;
+
+/// A batch that has its place.
+#[derive(Debug)]
+pub(crate) struct Stamped {
+    pub(crate) offset: u64,
+    /// Header, directory and supplement.
+    pub(crate) front: Vec<u8>,
+    pub(crate) sealed: Sealed,
+}
+
+/// One disk write: batches back to back.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) segment: SegmentHeader,
+    pub(crate) offset: u64,
+    pub(crate) batches: Vec<Stamped>,
+    /// The last batch.
+    pub(crate) through: u64,
+    /// Does it share its first or last block with other buffered writes? Others fill whole blocks.
+    pub(crate) packed: bool,
+}
+
+impl Write {
+    /// The bytes of the write, every entry stamped; a write that starts on a new block is padded to whole blocks.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
+        let last = self.batches.last().map_or(self.offset, |batch| batch.end());
+        let end = if self.packed { last } else { round_up(last, BLOCK_BYTES) };
+        let length = size(end - self.offset);
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).map_err(|_| Error::NoMemory { bytes: length as u64 })?;
+        let stamp = stamp_of(&self.segment.salt);
+        for batch in &self.batches {
+            bytes.resize(size(batch.offset - self.offset), 0);
+            bytes.extend_from_slice(&batch.front);
+            let bodies_at = bytes.len();
+            bytes.extend_from_slice(&batch.sealed.bodies);
+            for content in &batch.sealed.contents {
+                if let Content::Entries(spots) = content {
+                    spots.iter().for_each(|spot| stamp_entry(&mut bytes, bodies_at + spot.offset as usize, stamp));
+                }
+            }
+        }
+        bytes.resize(length, 0);
+        Ok(bytes)
+    }
+}
+
+impl Stamped {
+    /// Where the bodies begin in the segment.
+    pub(crate) fn bodies_at(&self) -> u64 {
+        self.offset + self.front.len() as u64
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        round_up(self.bodies_at() + self.sealed.bodies.len() as u64, BATCH_ALIGN_BYTES)
+    }
+}

@@ -1,0 +1,158 @@
+//! Driving the commit machine: who carries out its actions, who waits for them, who is woken.
+//!
+//! Whoever waits for a batch carries out what is to be done next, if there is anything; so a lone writer hands nothing over.
+//! Up to two threads are at it at a time. When one of them leaves and there is more to do, it wakes one that waits.
+#![forbid(unsafe_code)]
+
+use super::followers::Until;
+use super::shared::{Core, Shared};
+use crate::commit::{Action, Flush, Write};
+use crate::error::{Error, Result};
+use crate::planted::Bug;
+use crate::replay::{operations, with_places};
+use std::sync::MutexGuard;
+use std::time::Instant;
+
+impl Shared {
+    /// Carries out actions, or waits while others do, until what the caller waits for is reached.
+    pub(super) fn drive<'a>(&'a self, mut core: MutexGuard<'a, Core>, until: Until) -> Result<MutexGuard<'a, Core>> {
+        while !until.is_reached(&core) {
+            core.check_writable()?;
+            core = match core.commit.next_action() {
+                Some(action) => self.carry_out(core, action),
+                None => self.followers.wait(core, until),
+            };
+        }
+        self.hand_over(&core);
+        Ok(core)
+    }
+
+    /// Sees to it that somebody carries out the next action, if there is one and somebody waits.
+    fn hand_over(&self, core: &Core) {
+        if core.commit.is_ready() {
+            self.followers.wake_one(core);
+        }
+    }
+
+    fn carry_out<'a>(&'a self, mut core: MutexGuard<'a, Core>, action: Action) -> MutexGuard<'a, Core> {
+        self.hand_over(&core);
+        core.driving += 1;
+        drop(core);
+        let driving = Driving(self);
+        let core = match action {
+            Action::Write(write) => {
+                let result = self.write_out(&write);
+                driving.wrote(write, result)
+            }
+            Action::Flush(flush) => {
+                let begun = Instant::now();
+                let result = self.flush_out(&flush);
+                driving.flushed(&flush, begun, result)
+            }
+        };
+        self.call_due(core)
+    }
+
+    fn write_out(&self, write: &Write) -> Result<()> {
+        let bytes = write.encode()?;
+        let segment = self.read().segment(write.segment.number)?;
+        segment.file.write_all_at(write.offset, &bytes).map_err(|error| Error::io("write", segment.name(), error))
+    }
+
+    fn flush_out(&self, flush: &Flush) -> Result<()> {
+        if self.options.bugs.has(Bug::FlushLeftOut) {
+            return Ok(());
+        }
+        let segment = self.read().segment(flush.segment)?;
+        let mut flushed = segment.file.sync_data();
+        if flushed.is_err() && self.options.bugs.has(Bug::FlushRetried) {
+            flushed = segment.file.sync_data();
+        }
+        flushed.map_err(|error| Error::io("flush", segment.name(), error))
+    }
+
+    /// Shows readers the writes that count as written by now, in their order. Whoever sees the new position may have to wait
+    /// for what it covers, but never misses it: the lock of what is readable is taken while that of the core is held.
+    fn make_readable<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+        let written = core.commit.written_through();
+        if core.returned.iter().all(|write| write.through > written) {
+            return core;
+        }
+        core.returned.sort_by_key(|write| write.through);
+        let count = core.returned.partition_point(|write| write.through <= written);
+        let shown: Vec<Write> = core.returned.drain(..count).collect();
+        let mut readable = self.readable();
+        drop(core);
+        for write in &shown {
+            for batch in &write.batches {
+                let places = with_places(write.segment.number, batch.bodies_at());
+                for (group, operation) in operations(&batch.sealed.records, &batch.sealed.contents, places) {
+                    let applied = readable.state.apply(group, operation, write.segment.number);
+                    applied.expect("what was accepted applies in the same order");
+                }
+            }
+            readable.written = write.through;
+        }
+        drop(readable);
+        self.core()
+    }
+}
+
+/// One thread that carries out an action. When it panics in the middle the store is poisoned, because nobody knows how
+/// far the action came.
+struct Driving<'a>(&'a Shared);
+
+impl<'a> Driving<'a> {
+    fn wrote(self, write: Write, result: Result<()>) -> MutexGuard<'a, Core> {
+        let shared = self.0;
+        let mut core = shared.core();
+        core.stats.wrote();
+        core.commit.written(write.through, result);
+        core.returned.push(write);
+        let core = shared.make_readable(core);
+        self.done(core)
+    }
+
+    fn flushed(self, flush: &Flush, begun: Instant, result: Result<()>) -> MutexGuard<'a, Core> {
+        let mut core = self.0.core();
+        core.stats.flushed(begun.elapsed());
+        core.commit.flushed(flush, result);
+        self.done(core)
+    }
+
+    fn done(self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+        let shared = self.0;
+        std::mem::forget(self);
+        core.driving -= 1;
+        shared.tell(&mut core);
+        core
+    }
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        let mut core = self.0.core();
+        core.commit.fail(Error::Panic { detail: "a panic while the log was being written".into() });
+        core.driving -= 1;
+        self.0.tell(&mut core);
+    }
+}
+
+impl Shared {
+    /// Wakes whoever waits for what has changed.
+    pub(super) fn tell(&self, core: &mut Core) {
+        if core.watching > 0 {
+            self.changed.notify_all();
+        }
+        match core.check_writable() {
+            Ok(()) => self.followers.wake_done(core),
+            Err(_) => self.followers.wake_all(),
+        }
+    }
+
+    /// Wakes everybody: the store has ended.
+    pub(super) fn tell_all(&self) {
+        self.changed.notify_all();
+        self.followers.wake_all();
+    }
+}
