@@ -2,11 +2,11 @@
 #![forbid(unsafe_code)]
 
 use duramen::io::{
-    Access, Calls, Directory, Disk, Failure, Fault, File, Injection, Lock, OperationKind, SimulatedDisk,
+    Access, AlignedBuffer, Calls, Directory, Disk, Failure, Fault, File, Injection, Lock, OperationKind, SimulatedDisk,
 };
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 const STORE: &str = "/store";
@@ -28,6 +28,13 @@ fn flushed_file(directory: &Arc<dyn Directory>, name: &str, bytes: &[u8]) -> Arc
     file.sync_data().unwrap();
     directory.sync().unwrap();
     file
+}
+
+/// So many bytes of one value, as direct writes take them.
+fn blocks(length: usize, value: u8) -> AlignedBuffer {
+    let mut blocks = AlignedBuffer::new();
+    blocks.resize(length, value);
+    blocks
 }
 
 fn on(kind: OperationKind, failure: Failure) -> Fault {
@@ -82,6 +89,10 @@ fn every_call_can_fail_with_every_error_and_then_changes_nothing_it_must_not() {
         assert_eq!(directory.list().unwrap(), ["log"]);
         fails(Kind::Write);
         assert_eq!(code(file.write_at(0, &[2; 512])), Some(expected));
+        fails(Kind::Write);
+        assert_eq!(code(file.write_direct_at(0, &blocks(8192, 2))), Some(expected));
+        fails(Kind::Allocate);
+        assert_eq!(code(file.allocate(8192)), Some(expected));
         fails(Kind::Prewrite);
         assert_eq!(code(file.prewrite(8192)), Some(expected));
         fails(Kind::SyncData);
@@ -133,17 +144,89 @@ fn a_failed_write_has_written_none_or_a_part() {
 }
 
 #[test]
-fn a_failed_prewrite_has_grown_the_file_not_at_all_or_by_a_part() {
-    let mut grown = BTreeSet::new();
-    for seed in 0..20 {
-        let (disk, directory) = disk_with_directory(seed);
-        let file = flushed_file(&directory, "log", b"");
-        disk.fail(on(OperationKind::Prewrite, Failure::NoSpace));
-        file.prewrite(12_288).unwrap_err();
-        grown.insert(file.len().unwrap());
-        file.prewrite(12_288).unwrap();
+fn a_failed_prewrite_or_allocation_has_grown_the_file_not_at_all_or_by_a_part() {
+    for kind in [OperationKind::Prewrite, OperationKind::Allocate] {
+        let lengthen = |file: &Arc<dyn File>| match kind {
+            OperationKind::Prewrite => file.prewrite(12_288),
+            _ => file.allocate(12_288),
+        };
+        let mut grown = BTreeSet::new();
+        for seed in 0..20 {
+            let (disk, directory) = disk_with_directory(seed);
+            let file = flushed_file(&directory, "log", b"");
+            disk.fail(on(kind, Failure::NoSpace));
+            lengthen(&file).unwrap_err();
+            grown.insert(file.len().unwrap());
+            lengthen(&file).unwrap();
+        }
+        assert_eq!(grown, BTreeSet::from([0, 4096, 8192]), "{kind:?}");
     }
-    assert_eq!(grown, BTreeSet::from([0, 4096, 8192]));
+}
+
+#[test]
+fn a_failed_direct_write_has_written_a_part_in_whole_sectors() {
+    let mut written = BTreeSet::new();
+    for seed in 0..40 {
+        let (disk, directory) = disk_with_directory(seed);
+        let file = flushed_file(&directory, "log", &[1; 8192]);
+        disk.fail(on(OperationKind::Write, Failure::InputOutput));
+        file.write_direct_at(4096, &blocks(4096, 2)).unwrap_err();
+        let contents = disk.contents(STORE, "log").unwrap();
+        let part = contents[4096..].iter().take_while(|byte| **byte == 2).count();
+        assert_eq!(contents, [vec![1; 4096], vec![2; part], vec![1; 4096 - part]].concat());
+        written.insert(part);
+    }
+    assert_eq!(written, (0..8).map(|sectors| sectors * 512).collect());
+}
+
+#[test]
+fn what_went_past_the_page_cache_may_be_lost_by_a_failed_flush_before_all_eyes() {
+    let (mut lost, mut kept) = (0, 0);
+    for seed in 0..40 {
+        let (disk, directory) = disk_with_directory(seed);
+        let file = flushed_file(&directory, "log", &[1; 4096]);
+        file.write_direct_at(0, &blocks(4096, 2)).unwrap();
+        disk.fail(on(OperationKind::SyncData, Failure::InputOutput));
+        file.sync_data().unwrap_err();
+        let (shown, durable) = (disk.contents(STORE, "log").unwrap(), disk.durable_contents(STORE, "log").unwrap());
+        if disk.injections().count(Injection::FlushFailedLost) == 1 {
+            assert_eq!(shown, durable);
+            lost += u32::from(shown != [2; 4096]);
+        } else {
+            assert_eq!(shown, [2; 4096]);
+            kept += u32::from(durable != [2; 4096]);
+        }
+    }
+    assert!(lost > 3 && kept > 3, "lost {lost}, kept {kept}");
+}
+
+#[test]
+fn a_direct_write_of_more_than_one_block_may_be_cut_short_and_goes_on_at_a_block() {
+    let (disk, directory) = disk_with_directory(3);
+    let file = flushed_file(&directory, "log", &[1; 40_960]);
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let told = Arc::clone(&seen);
+    disk.on_operation(Some(Box::new(move |operation, _| {
+        told.lock().unwrap().insert((operation.direct, operation.offset % 4096));
+    })));
+    disk.disturb_one_in(Some(2));
+    for round in 0..50 {
+        file.write_direct_all_at(4096, &blocks(32_768, round)).unwrap();
+        let expected = [vec![1; 4096], vec![round; 32_768], vec![1; 4096]].concat();
+        assert_eq!(disk.contents(STORE, "log").unwrap(), expected);
+        match file.write_direct_at(0, &blocks(4096, 1)) {
+            Ok(count) => assert_eq!(count, 4096, "one block is never cut short"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted),
+        }
+    }
+    disk.on_operation(None);
+    assert_eq!(*seen.lock().unwrap(), BTreeSet::from([(true, 0)]));
+    assert_fired(&disk, &[Injection::ShortWrite, Injection::Interrupted]);
+    disk.disturb_one_in(None);
+    disk.fail(on(OperationKind::Write, Failure::Short));
+    assert_eq!(file.write_direct_at(0, &blocks(4096, 2)).unwrap(), 4096);
+    let count = file.write_direct_at(0, &blocks(40_960, 2)).unwrap();
+    assert!((4096..40_960).contains(&count) && count.is_multiple_of(512), "{count}");
 }
 
 #[test]
@@ -426,6 +509,12 @@ fn every_kind_of_fault_fires() {
     file.sync_data().unwrap_err();
     directory.sync().unwrap_err();
     file.len().unwrap_err();
+    let direct = flushed_file(&directory, "direct", &[1; 65_536]);
+    direct.write_direct_all_at(0, &blocks(65_536, 2)).unwrap();
+    disk.fail(on(OperationKind::SyncData, Failure::InputOutput));
+    direct.sync_data().unwrap_err();
+    direct.write_at(0, &[3; 512]).unwrap();
+    direct.write_direct_at(0, &blocks(4096, 4)).unwrap_err();
     let others = [
         Failure::NoSpace,
         Failure::QuotaExceeded,

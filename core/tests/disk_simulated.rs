@@ -2,7 +2,7 @@
 //! changes, and that a seed repeats it.
 #![forbid(unsafe_code)]
 
-use duramen::io::{Access, CrashPoints, Directory, Disk, File, Injection, Lock, Outcome, SimulatedDisk};
+use duramen::io::{Access, AlignedBuffer, CrashPoints, Directory, Disk, File, Injection, Lock, Outcome, SimulatedDisk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
@@ -28,6 +28,13 @@ fn flushed_file(directory: &Arc<dyn Directory>, name: &str, bytes: &[u8]) -> Arc
     file.sync_data().unwrap();
     directory.sync().unwrap();
     file
+}
+
+/// So many bytes of one value, as direct writes take them.
+fn blocks(length: usize, value: u8) -> AlignedBuffer {
+    let mut blocks = AlignedBuffer::new();
+    blocks.resize(length, value);
+    blocks
 }
 
 fn all_outcomes(crash: &CrashPoints) -> Vec<SimulatedDisk> {
@@ -161,6 +168,155 @@ fn a_prewrite_is_lost_or_zero_or_garbage_and_what_is_written_over_it_has_fates_o
     assert!(zeros_in_garbage, "written zeros that are kept, in a prewrite whose own zeros are not");
     use Injection::{PrewriteGarbage, PrewriteLost, PrewriteZeros};
     assert_fired(&disk, &[PrewriteLost, PrewriteZeros, PrewriteGarbage]);
+}
+
+#[test]
+fn an_allocation_is_lost_or_there_until_it_is_flushed_and_then_zero() {
+    let (disk, directory) = disk_with_directory(31);
+    let file = flushed_file(&directory, "log", &[1; 4096]);
+    file.allocate(12_288).unwrap();
+    file.allocate(100).unwrap();
+    assert_eq!(file.len().unwrap(), 12_288);
+    assert_eq!(sizes(&contents_after_power_cut(&disk, "log")), BTreeSet::from([4096, 12_288]));
+    file.write_direct_all_at(8192, &blocks(4096, 2)).unwrap();
+    file.sync_data().unwrap();
+    let expected = [vec![1; 4096], vec![0; 4096], vec![2; 4096]].concat();
+    assert_eq!(contents_after_power_cut(&disk, "log"), BTreeSet::from([Some(expected)]));
+    assert_eq!(directory.open("log", Access::Read).unwrap().allocate(1).unwrap_err().raw_os_error(), Some(libc::EBADF));
+}
+
+#[test]
+fn a_direct_write_is_shown_at_once_and_has_the_fates_of_any_other_until_it_is_flushed() {
+    let (disk, directory) = disk_with_directory(32);
+    let file = flushed_file(&directory, "log", &[1; 12_288]);
+    assert!(file.takes_direct_writes().unwrap());
+    assert_eq!(file.write_direct_at(4096, &blocks(4096, 2)).unwrap(), 4096);
+    let new = [vec![1; 4096], vec![2; 4096], vec![1; 4096]].concat();
+    for read in [File::read_exact_at, File::read_durable_exact_at] {
+        let mut bytes = vec![0; 12_288];
+        read(&*file, 0, &mut bytes).unwrap();
+        assert_eq!(bytes, new);
+    }
+    let crash = disk.crash_points();
+    assert_eq!(crash.disk_after(&crash.all_old()).contents(STORE, "log").unwrap(), [1; 12_288]);
+    assert_eq!(crash.disk_after(&crash.all_new()).contents(STORE, "log").unwrap(), new);
+    crash.outcomes(1_024, 0).for_each(|outcome| drop(crash.disk_after(&outcome)));
+    use Injection::{SectorGarbage, SectorNew, SectorOld, SectorTorn};
+    assert_fired(&disk, &[SectorOld, SectorNew, SectorTorn, SectorGarbage]);
+    file.sync_data().unwrap();
+    assert_eq!(contents_after_power_cut(&disk, "log"), BTreeSet::from([Some(new)]));
+}
+
+#[test]
+fn a_direct_write_is_refused_where_the_page_cache_is_dirty() {
+    let (disk, directory) = disk_with_directory(33);
+    let file = flushed_file(&directory, "log", &[1; 12_288]);
+    let refused = |offset, length| file.write_direct_at(offset, &blocks(length, 2)).unwrap_err().raw_os_error();
+    file.write_all_at(5000, b"x").unwrap();
+    let before = disk.contents(STORE, "log").unwrap();
+    assert_eq!(refused(4096, 4096), Some(libc::EIO));
+    assert_eq!(refused(0, 12_288), Some(libc::EIO));
+    assert_eq!(disk.contents(STORE, "log").unwrap(), before);
+    assert_eq!(disk.injections().count(Injection::DirectOnDirty), 2);
+    file.write_direct_all_at(0, &blocks(4096, 2)).unwrap();
+    file.write_direct_all_at(8192, &blocks(4096, 2)).unwrap();
+    file.write_direct_all_at(8192, &blocks(4096, 3)).unwrap();
+
+    file.sync_data().unwrap();
+    file.write_direct_all_at(4096, &blocks(4096, 4)).unwrap();
+    file.write_all_at(8191, b"x").unwrap();
+    assert_eq!(refused(4096, 4096), Some(libc::EIO), "the last write to the block went through the page cache");
+    assert_eq!(disk.injections().count(Injection::DirectOnDirty), 3);
+}
+
+#[test]
+fn a_prewrite_leaves_its_ends_dirty_where_they_lie_inside_a_block() {
+    let (_disk, directory) = disk_with_directory(34);
+    let file = flushed_file(&directory, "log", &[1; 100]);
+    file.prewrite(12_388).unwrap();
+    for (block, is_dirty) in [(0, true), (1, false), (2, false), (3, true)] {
+        assert_eq!(file.write_direct_at(block * 4096, &blocks(4096, 2)).is_err(), is_dirty, "block {block}");
+    }
+    file.sync_data().unwrap();
+    file.write_direct_all_at(0, &blocks(16_384, 3)).unwrap();
+    assert_eq!(file.len().unwrap(), 16_384);
+}
+
+#[test]
+fn a_direct_write_takes_whole_blocks_and_a_file_open_for_writing() {
+    let (disk, directory) = disk_with_directory(35);
+    let file = flushed_file(&directory, "log", &[1; 8192]);
+    let blocks = blocks(8192, 2);
+    for (offset, bytes) in [(512, &blocks[..4096]), (0, &blocks[..512]), (0, &blocks[512..4608])] {
+        assert_eq!(file.write_direct_at(offset, bytes).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    assert_eq!(file.write_direct_at(0, &[]).unwrap(), 0);
+    let reader = directory.open("log", Access::Read).unwrap();
+    assert!(!reader.takes_direct_writes().unwrap());
+    assert_eq!(reader.write_direct_at(0, &blocks).unwrap_err().raw_os_error(), Some(libc::EBADF));
+    assert_eq!(disk.contents(STORE, "log").unwrap(), [1; 8192]);
+}
+
+#[test]
+fn a_disk_that_refuses_direct_writes_does_so_after_a_power_cut_and_a_kill_too() {
+    let (disk, directory) = disk_with_directory(36);
+    let file = flushed_file(&directory, "log", &[1; 4096]);
+    disk.refuse_direct_writes(true);
+    let crash = disk.crash_points();
+    for disk in [disk.clone(), disk.kill(), crash.disk_after(&crash.all_old())] {
+        let file = open(&disk).open("log", Access::ReadWrite).unwrap();
+        assert!(!file.takes_direct_writes().unwrap());
+        assert_eq!(file.write_direct_at(0, &blocks(4096, 2)).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(disk.contents(STORE, "log").unwrap(), [1; 4096]);
+    }
+    disk.refuse_direct_writes(false);
+    assert!(file.takes_direct_writes().unwrap());
+    file.write_direct_all_at(0, &blocks(4096, 2)).unwrap();
+}
+
+#[test]
+fn stores_run_in_the_background_only_where_that_was_asked_for_also_after_a_power_cut_and_a_kill() {
+    let (disk, _directory) = disk_with_directory(37);
+    let copies = |disk: &SimulatedDisk| {
+        let crash = disk.crash_points();
+        [disk.clone(), disk.kill(), crash.disk_after(&crash.all_old())]
+    };
+    assert!(copies(&disk).iter().all(|disk| !disk.runs_in_background()));
+    disk.run_in_background(true);
+    assert!(copies(&disk).iter().all(Disk::runs_in_background));
+    disk.run_in_background(false);
+    assert!(!disk.runs_in_background());
+}
+
+#[test]
+fn a_flush_settles_up_to_its_mark_and_leaves_what_came_behind_it_pending() {
+    let (disk, directory) = disk_with_directory(38);
+    let file = flushed_file(&directory, "log", &[1; 8192]);
+    file.write_direct_all_at(0, &blocks(4096, 2)).unwrap();
+    let mark = disk.flush_mark();
+    assert!(mark > 0);
+    assert_eq!(disk.flush_mark(), mark, "looking changes nothing");
+    file.write_direct_all_at(0, &blocks(4096, 3)).unwrap();
+    file.write_all_at(4096, &[4; 512]).unwrap();
+    file.prewrite(12_288).unwrap();
+    disk.settle_up_to(Some(mark));
+    for _ in 0..2 {
+        file.sync_data().unwrap();
+        let crash = disk.crash_points();
+        let settled = [vec![2; 4096], vec![1; 4096]].concat();
+        assert_eq!(crash.disk_after(&crash.all_old()).contents(STORE, "log").unwrap(), settled);
+        let all = [vec![3; 4096], vec![4; 512], vec![1; 3584], vec![0; 4096]].concat();
+        assert_eq!(crash.disk_after(&crash.all_new()).contents(STORE, "log").unwrap(), all);
+    }
+    assert_eq!(file.write_direct_at(4096, &blocks(4096, 5)).unwrap_err().raw_os_error(), Some(libc::EIO));
+    open(&disk.kill()).open("log", Access::ReadWrite).unwrap().sync_data().unwrap();
+    disk.settle_up_to(None);
+    file.sync_data().unwrap();
+    assert!(disk.crash_points().is_empty());
+    disk.settle_up_to(Some(u64::MAX));
+    file.write_all_at(0, &[6; 512]).unwrap();
+    file.sync_data().unwrap();
+    assert!(disk.crash_points().is_empty(), "a mark ahead of everything holds nothing back");
 }
 
 #[test]
@@ -335,6 +491,21 @@ fn a_killed_process_leaves_the_page_cache_and_frees_the_locks() {
 }
 
 #[test]
+fn a_killed_process_leaves_what_it_wrote_past_the_page_cache_pending_and_clean() {
+    let (disk, directory) = disk_with_directory(39);
+    let file = flushed_file(&directory, "log", &[1; 8192]);
+    file.write_direct_all_at(0, &blocks(4096, 2)).unwrap();
+    file.write_all_at(4096, &[3; 4096]).unwrap();
+    let after = disk.kill();
+    assert_eq!(after.contents(STORE, "log").unwrap(), [vec![2; 4096], vec![3; 4096]].concat());
+    let crash = after.crash_points();
+    assert_eq!(crash.disk_after(&crash.all_old()).contents(STORE, "log").unwrap(), [1; 8192]);
+    let file = open(&after).open("log", Access::ReadWrite).unwrap();
+    assert_eq!(file.write_direct_at(4096, &blocks(4096, 4)).unwrap_err().raw_os_error(), Some(libc::EIO));
+    file.write_direct_all_at(0, &blocks(4096, 4)).unwrap();
+}
+
+#[test]
 fn reading_past_the_page_cache_shows_dirty_bytes_as_the_operating_system_writes_them_first() {
     let (disk, directory) = disk_with_directory(19);
     let file = flushed_file(&directory, "log", &[1; 2048]);
@@ -447,6 +618,10 @@ fn an_observer_is_told_every_change_before_it_happens() {
     file.prewrite(4096).unwrap();
     file.read_exact_at(0, &mut [0; 10]).unwrap();
     file.sync_data().unwrap();
+    file.write_direct_all_at(0, &blocks(4096, 1)).unwrap();
+    file.sync_data().unwrap();
+    file.allocate(8192).unwrap();
+    file.sync_data().unwrap();
     directory.rename("log", "sealed").unwrap();
     directory.remove("sealed").unwrap();
     disk.on_operation(None);
@@ -456,12 +631,16 @@ fn an_observer_is_told_every_change_before_it_happens() {
         ("#4 write log 0+100", Some(0), 0),
         ("#6 prewrite log to 4096", Some(100), 2),
         ("#8 sync log", Some(4096), 3),
-        ("#10 rename log to sealed", Some(4096), 0),
-        ("#12 remove sealed", None, 0),
+        ("#10 write direct log 0+4096", Some(4096), 0),
+        ("#12 sync log", Some(4096), 8),
+        ("#14 allocate log to 8192", Some(4096), 0),
+        ("#16 sync log", Some(8192), 1),
+        ("#18 rename log to sealed", Some(8192), 0),
+        ("#20 remove sealed", None, 0),
     ];
     let expected = expected.map(|(operation, size, questions)| (operation.to_owned(), size, questions));
     assert_eq!(*seen.lock().unwrap(), expected);
-    assert_eq!(disk.operations(), 14);
+    assert_eq!(disk.operations(), 22);
     assert!(disk.calls() > disk.operations());
 }
 
@@ -558,7 +737,7 @@ fn whatever_is_done_flushed_blocks_survive_every_outcome() {
             let name = format!("file-{}", below(3));
             let (file, promise) =
                 files.entry(name.clone()).or_insert_with(|| (directory.create(&name).unwrap(), Promise::default()));
-            match below(8) {
+            match below(10) {
                 0..4 => {
                     let (offset, length) = (below(20_000), 1 + below(6_000));
                     let value = u8::try_from(step).unwrap();
@@ -566,6 +745,15 @@ fn whatever_is_done_flushed_blocks_survive_every_outcome() {
                     promise.touched.extend(offset / 4096..(offset + length).div_ceil(4096));
                 }
                 4 => file.prewrite(8_192 * below(5) as u64).unwrap(),
+                7 => file.allocate(6_000 * below(5) as u64).unwrap(),
+                8 => {
+                    let (first, count) = (below(5), 1 + below(2));
+                    let value = blocks(count * 4096, u8::try_from(step).unwrap());
+                    match file.write_direct_all_at(first as u64 * 4096, &value) {
+                        Ok(()) => promise.touched.extend(first..first + count),
+                        Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EIO), "dirty pages"),
+                    }
+                }
                 5 | 6 => {
                     file.sync_data().unwrap();
                     promise.flushed = disk.contents(STORE, &name).unwrap();

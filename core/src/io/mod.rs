@@ -13,6 +13,7 @@
 //!    dirty pages clean.
 #![deny(unsafe_code)]
 
+mod aligned;
 mod direct;
 mod forks;
 mod lock_file;
@@ -22,6 +23,7 @@ mod real;
 mod simulated;
 mod sys;
 
+pub use aligned::{AlignedBuffer, DIRECT_ALIGN_BYTES};
 pub(crate) use forks::{generation, watch};
 pub use real::RealDisk;
 #[cfg(feature = "simulation")]
@@ -48,6 +50,11 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Sixteen bytes that nobody can guess (from a seed on a simulated disk, so that a run can be repeated).
     fn random(&self) -> io::Result<[u8; 16]>;
+
+    /// Whether stores on this disk may use a thread of their own. Not on a simulated disk whose runs are to be repeated.
+    fn runs_in_background(&self) -> bool {
+        true
+    }
 }
 
 /// One open directory. Names are plain file names that the program made itself; they are resolved relative to the
@@ -128,8 +135,29 @@ pub trait File: Debug + Send + Sync {
     /// Writes at most `bytes.len()` bytes at `offset`.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Whether the file system lets this file be written past the page cache. Asks it once and remembers the answer. A file
+    /// that is open for reading only does not take such writes.
+    fn takes_direct_writes(&self) -> io::Result<bool>;
+
+    /// Writes at most `blocks.len()` bytes at `offset`, past the page cache. Offset, length and the memory's address are
+    /// multiples of [`DIRECT_ALIGN_BYTES`]; anything else, and a file that takes no direct writes, is
+    /// [`io::ErrorKind::InvalidInput`]. When it returns the bytes are with the device and every read shows them, but they
+    /// are not yet stable: [`File::sync_data`] makes them so, as it does any others.
+    ///
+    /// None of these blocks may be dirty in the page cache, nor become so meanwhile: between two flushes a block is
+    /// written one way or the other. Linux writes dirty pages first and then drops them from the page cache; where it cannot
+    /// drop one, because it was made dirty again, the page cache shows old bytes that may be written over the new ones,
+    /// and the next flush fails with EIO.
+    fn write_direct_at(&self, offset: u64, blocks: &[u8]) -> io::Result<usize>;
+
+    /// Makes the file at least `size` bytes long and takes the room for that on the disk, without writing it: it reads as
+    /// zero. A full disk is an error here, not later. Writing there is slower than where bytes were written before; see
+    /// [`File::prewrite`]. A file system that cannot do so prewrites.
+    fn allocate(&self, size: u64) -> io::Result<()>;
+
     /// Makes the file at least `size` bytes long, allocated, every byte from the old end on written once with zero. A
-    /// full disk is an error here, not later.
+    /// full disk is an error here, not later. Leaves no whole block dirty in the page cache where the file takes direct
+    /// writes.
     fn prewrite(&self, size: u64) -> io::Result<()>;
 
     /// Makes written bytes, and the size, stable.
@@ -147,16 +175,16 @@ pub trait File: Debug + Send + Sync {
 
     /// Writes all of `bytes` at `offset`.
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut done = 0;
-        while done < bytes.len() {
-            match self.write_at(offset + done as u64, &bytes[done..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        write_all(offset, bytes, |at, rest| self.write_at(at, rest))
+    }
+
+    /// Writes all of `blocks` at `offset`, as [`File::write_direct_at`] does. After a write that ended inside a block it goes
+    /// on where that block begins; one that did not get as far as the next block is [`io::ErrorKind::WriteZero`].
+    fn write_direct_all_at(&self, offset: u64, blocks: &[u8]) -> io::Result<()> {
+        write_all(offset, blocks, |at, rest| {
+            let count = self.write_direct_at(at, rest)?;
+            Ok(count - count % DIRECT_ALIGN_BYTES)
+        })
     }
 }
 
@@ -175,4 +203,95 @@ fn read_all(
         }
     }
     Ok(())
+}
+
+fn write_all(offset: u64, bytes: &[u8], mut write: impl FnMut(u64, &[u8]) -> io::Result<usize>) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match write(offset + done as u64, &bytes[done..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// A file of which a direct write moves as many bytes as it was told, and nothing else works.
+    #[derive(Debug)]
+    struct ShortFile {
+        counts: Mutex<Vec<usize>>,
+        offsets: Mutex<Vec<u64>>,
+    }
+
+    impl File for ShortFile {
+        fn write_direct_at(&self, offset: u64, _blocks: &[u8]) -> io::Result<usize> {
+            self.offsets.lock().unwrap().push(offset);
+            match self.counts.lock().unwrap().remove(0) {
+                usize::MAX => Err(io::ErrorKind::Interrupted.into()),
+                count => Ok(count),
+            }
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            unreachable!()
+        }
+
+        fn read_at(&self, _offset: u64, _buffer: &mut [u8]) -> io::Result<usize> {
+            unreachable!()
+        }
+
+        fn read_durable_at(&self, _offset: u64, _buffer: &mut [u8]) -> io::Result<usize> {
+            unreachable!()
+        }
+
+        fn write_at(&self, _offset: u64, _bytes: &[u8]) -> io::Result<usize> {
+            unreachable!()
+        }
+
+        fn takes_direct_writes(&self) -> io::Result<bool> {
+            unreachable!()
+        }
+
+        fn allocate(&self, _size: u64) -> io::Result<()> {
+            unreachable!()
+        }
+
+        fn prewrite(&self, _size: u64) -> io::Result<()> {
+            unreachable!()
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            unreachable!()
+        }
+    }
+
+    /// Writes four blocks, where the single writes move so many bytes; what came of it, and where each began.
+    fn write_four_blocks(counts: &[usize]) -> (Option<io::ErrorKind>, Vec<u64>) {
+        let file = ShortFile { counts: Mutex::new(counts.to_vec()), offsets: Mutex::default() };
+        let written = file.write_direct_all_at(8192, &[0; 16_384]);
+        (written.err().map(|error| error.kind()), file.offsets.into_inner().unwrap())
+    }
+
+    #[test]
+    fn a_direct_write_goes_on_after_interruptions_at_the_block_that_it_did_not_finish() {
+        assert_eq!(write_four_blocks(&[16_384]), (None, vec![8192]));
+        assert_eq!(write_four_blocks(&[usize::MAX, 5000, usize::MAX, 8191, 8192]), {
+            (None, vec![8192, 8192, 12_288, 12_288, 16_384])
+        });
+    }
+
+    #[test]
+    fn a_direct_write_that_finishes_no_block_has_made_no_progress() {
+        for count in [0, 512, 4095] {
+            assert_eq!(write_four_blocks(&[count]), (Some(io::ErrorKind::WriteZero), vec![8192]));
+            assert_eq!(write_four_blocks(&[4096, count]), (Some(io::ErrorKind::WriteZero), vec![8192, 12_288]));
+        }
+    }
 }

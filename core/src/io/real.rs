@@ -4,11 +4,12 @@
 //! directory, so a directory that was renamed or replaced in the meantime is still the one that was opened.
 #![forbid(unsafe_code)]
 
-use super::direct::DirectReader;
-use super::sys::{self, How};
-use super::{Access, Directory, Disk, File, Lock, lock_file, name};
+use super::direct::DirectFile;
+use super::sys::{self, End, How};
+use super::{Access, DIRECT_ALIGN_BYTES, Directory, Disk, File, Lock, lock_file, name};
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -18,8 +19,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// As much as one call writes of a prewrite.
-static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+/// As much as one call writes of a prewrite. Nobody writes to it, so it takes no memory.
+static ZEROS: Zeros = Zeros([0; 1024 * 1024]);
+
+/// Zeros that may be written past the page cache.
+#[repr(align(4096))]
+struct Zeros([u8; 1024 * 1024]);
+
+const _: () = assert!(align_of::<Zeros>() == DIRECT_ALIGN_BYTES);
 
 /// The operating system's disk.
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,14 +109,14 @@ impl Directory for RealDirectory {
         };
         let file = sys::open_at(self.fd(), name, how)?;
         check_regular(&file, name)?;
-        Ok(Arc::new(RealFile::of(file)))
+        Ok(Arc::new(RealFile::new(file, access)))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         name::check(name)?;
         let file = sys::open_at(self.fd(), name, How::Create)?;
         file.set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
-        Ok(Arc::new(RealFile::of(file)))
+        Ok(Arc::new(RealFile::new(file, Access::ReadWrite)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -154,33 +161,64 @@ pub(super) fn check_regular(file: &fs::File, name: &str) -> io::Result<()> {
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
-    direct: DirectReader,
+    direct: DirectFile,
 }
 
 impl RealFile {
-    fn of(file: fs::File) -> Self {
-        Self { file, direct: DirectReader::default() }
+    fn new(file: fs::File, access: Access) -> Self {
+        Self { file, direct: DirectFile::new(access) }
+    }
+
+    /// Makes the file longer by `grow`, or leaves it as it was.
+    fn grow(&self, size: u64, grow: impl FnOnce(u64) -> io::Result<()>) -> io::Result<()> {
+        let before = self.len()?;
+        if before >= size {
+            return Ok(());
+        }
+        let grown = grow(before);
+        if grown.is_err() {
+            // A file system that took part of the room keeps it, behind the file's end, until the file is cut there. That
+            // this fails too changes nothing about the first error.
+            let _ = self.file.set_len(before);
+        }
+        grown
     }
 
     /// Takes the room first, where the file system can: then a full disk shows before anything is written.
-    fn allocate(&self, from: u64, to: u64) -> io::Result<()> {
-        match sys::allocate(self.file.as_fd(), from, to - from) {
+    fn take_room(&self, from: u64, to: u64) -> io::Result<()> {
+        match sys::allocate(self.file.as_fd(), from, to, End::Kept) {
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
-            allocated => allocated,
+            taken => taken,
         }
     }
 
     /// The size grows with the zeros that are written, so that a process that dies half way leaves a file that is
-    /// shorter, and the next one goes on from there.
+    /// shorter, and the next one goes on from there. Whole blocks are written past the page cache, where that is possible.
     fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
-        let mut at = from;
-        while at < to {
-            let count = usize::try_from(to - at).map_or(ZEROS.len(), |rest| rest.min(ZEROS.len()));
-            self.write_all_at(at, &ZEROS[..count])?;
-            at += count as u64;
-        }
-        Ok(())
+        let blocks = if self.takes_direct_writes()? { whole_blocks(from, to) } else { to..to };
+        in_pieces(from..blocks.start, |at, zeros| self.write_all_at(at, zeros))?;
+        in_pieces(blocks.clone(), |at, zeros| self.write_direct_all_at(at, zeros))?;
+        in_pieces(blocks.end..to, |at, zeros| self.write_all_at(at, zeros))
     }
+}
+
+/// The whole blocks between two places of a file.
+fn whole_blocks(from: u64, to: u64) -> Range<u64> {
+    let block = DIRECT_ALIGN_BYTES as u64;
+    let start = from.next_multiple_of(block).min(to);
+    start..(to - to % block).max(start)
+}
+
+/// Calls `write` with zeros for one piece of the range after the other.
+fn in_pieces(range: Range<u64>, write: impl Fn(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    let Zeros(zeros) = &ZEROS;
+    let mut at = range.start;
+    while at < range.end {
+        let count = usize::try_from(range.end - at).map_or(zeros.len(), |rest| rest.min(zeros.len()));
+        write(at, &zeros[..count])?;
+        at += count as u64;
+    }
+    Ok(())
 }
 
 impl File for RealFile {
@@ -200,21 +238,66 @@ impl File for RealFile {
         self.file.write_at(bytes, offset)
     }
 
+    fn takes_direct_writes(&self) -> io::Result<bool> {
+        self.direct.takes_writes(&self.file)
+    }
+
+    fn write_direct_at(&self, offset: u64, blocks: &[u8]) -> io::Result<usize> {
+        self.direct.write_at(&self.file, offset, blocks)
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        let allocated = self.grow(size, |before| sys::allocate(self.file.as_fd(), before, size, End::Moved));
+        match allocated {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => self.prewrite(size),
+            allocated => allocated,
+        }
+    }
+
     fn prewrite(&self, size: u64) -> io::Result<()> {
-        let before = self.len()?;
-        if before >= size {
-            return Ok(());
-        }
-        let prewritten = self.allocate(before, size).and_then(|()| self.write_zeros(before, size));
-        if prewritten.is_err() {
-            // A file system that took part of the room keeps it, behind the file's end, until the file is cut there. That
-            // this fails too changes nothing about the first error.
-            let _ = self.file.set_len(before);
-        }
-        prewritten
+        self.grow(size, |before| {
+            self.take_room(before, size)?;
+            self.write_zeros(before, size)
+        })
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_blocks_lie_between_both_ends() {
+        let cases = [
+            (0..8192, 0..8192),
+            (1..8192, 4096..8192),
+            (0..8191, 0..4096),
+            (1..4095, 4095..4095),
+            (4095..4097, 4096..4096),
+            (5000..6000, 6000..6000),
+            (5000..20_000, 8192..16_384),
+        ];
+        for (range, blocks) in cases {
+            assert_eq!(whole_blocks(range.start, range.end), blocks, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn zeros_are_written_through_the_page_cache_where_there_is_no_way_past_it() {
+        for size in [4096, 10_000, 3_000_000] {
+            let file = RealFile { file: tempfile::tempfile().unwrap(), direct: DirectFile::refused() };
+            assert!(!file.takes_direct_writes().unwrap());
+            file.write_all_at(0, &[7; 100]).unwrap();
+            file.prewrite(size).unwrap();
+            file.sync_data().unwrap();
+            let mut bytes = vec![9; usize::try_from(size).unwrap()];
+            file.read_durable_exact_at(0, &mut bytes).unwrap();
+            assert_eq!(file.len().unwrap(), size);
+            assert!(bytes[..100] == [7; 100] && bytes[100..].iter().all(|byte| *byte == 0));
+        }
     }
 }

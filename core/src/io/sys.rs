@@ -68,11 +68,24 @@ pub(super) fn rename_at(directory: BorrowedFd<'_>, from: &str, to: &str) -> io::
     uninterrupted(|| unsafe { libc::renameat(fd, from.as_ptr(), fd, to.as_ptr()) }).map(drop)
 }
 
-/// Takes room on the disk for the bytes from `offset` on, without changing the file's size.
-pub(super) fn allocate(file: BorrowedFd<'_>, offset: u64, length: u64) -> io::Result<()> {
-    let (offset, length) = (file_offset(offset)?, file_offset(length)?);
+/// Where a file ends for which [`allocate`] took room.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// Where it did.
+    Kept,
+    /// Behind the room that was taken, if that is further on.
+    Moved,
+}
+
+/// Takes room on the disk for the bytes of a file from `from` up to `to`; they read as zero where none were written.
+pub(super) fn allocate(file: BorrowedFd<'_>, from: u64, to: u64, end: End) -> io::Result<()> {
+    let mode = match end {
+        End::Kept => libc::FALLOC_FL_KEEP_SIZE,
+        End::Moved => 0,
+    };
+    let (offset, length) = (file_offset(from)?, file_offset(to - from)?);
     // SAFETY: no memory is passed.
-    uninterrupted(|| unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, offset, length) }).map(drop)
+    uninterrupted(|| unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, length) }).map(drop)
 }
 
 /// Asks for the clean pages of the whole file to leave the page cache.

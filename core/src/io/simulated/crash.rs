@@ -108,8 +108,8 @@ impl CrashPoints {
     }
 
     /// The disk that this outcome leaves: a new one, on which everything is durable, with nothing locked, no fault to
-    /// come and no observer. Its capacity, and whether it ignores flushes or disturbs reads and writes, it has from the
-    /// old one. The same outcome always gives the same disk.
+    /// come and no observer. Its capacity, and whether it ignores flushes, refuses direct writes, disturbs reads and
+    /// writes or lets stores run in the background, it has from the old one. The same outcome always gives the same disk.
     ///
     /// # Panics
     ///

@@ -8,16 +8,17 @@ use std::io;
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failure {
-    /// EIO. A write, or a prewrite, may have done part of its work. A flush leaves of everything unflushed whatever it
+    /// EIO. A write, an allocation or a prewrite may have done part of its work. A flush leaves of everything unflushed whatever it
     /// likes on the disk, goes on showing the new bytes, and calls some of the pages clean.
     InputOutput,
-    /// ENOSPC. A write, or a prewrite, may have done part of its work; a flush is as with `InputOutput`.
+    /// ENOSPC. A write, an allocation or a prewrite may have done part of its work; a flush is as with `InputOutput`.
     NoSpace,
     /// EDQUOT, otherwise as `NoSpace`.
     QuotaExceeded,
     /// EINTR, with nothing done: the call may be made again.
     Interrupted,
-    /// No error: a read or a write of more than one byte moves fewer than it was asked for. Selects no other call.
+    /// No error: a read or a write of more than one byte moves fewer than it was asked for; a direct write of more than one
+    /// block, fewer sectors. Selects no other call.
     Short,
     /// EROFS; a flush is as with `InputOutput`.
     ReadOnly,
@@ -127,7 +128,7 @@ impl Fault {
             Calls::Changing => operation.kind.changes_the_disk(),
             Calls::Only(kind) => kind == operation.kind,
         };
-        let possible = self.failure != Failure::Short || (operation.kind.moves_bytes() && operation.length > 1);
+        let possible = self.failure != Failure::Short || operation.may_be_short();
         let named = self.name_contains.as_deref().is_none_or(|part| operation.name.contains(part));
         kind && possible && named
     }

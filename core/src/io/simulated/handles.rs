@@ -2,11 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::SimulatedDisk;
-use super::content::{PAGE_BYTES, in_memory};
+use super::content::{PAGE_BYTES, SECTOR_BYTES, in_memory};
 use super::fault::Failure;
 use super::injections::Injection;
 use super::operation::{Operation, OperationKind};
-use crate::io::{Access, Directory, File, Lock, LockGuard, name};
+use super::random::SplitMix64;
+use crate::io::{Access, Directory, File, Lock, LockGuard, aligned, name};
 use std::io;
 use std::sync::Arc;
 
@@ -146,6 +147,57 @@ impl SimulatedFile {
             _ => inode.cache.read(offset, &mut buffer[..wanted]),
         })
     }
+
+    fn write(&self, operation: Operation, bytes: &[u8]) -> io::Result<usize> {
+        self.check_writable()?;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let (offset, direct) = (operation.offset, operation.direct);
+        let failure = self.disk.begin(operation);
+        let mut state = self.disk.state();
+        let failure = match failure {
+            None => return state.write(self.id, offset, bytes, direct),
+            Some(Failure::Short) => {
+                let part = shortened(bytes.len(), direct, &mut state.chance);
+                return state.write(self.id, offset, &bytes[..part], direct);
+            }
+            Some(failure) => failure,
+        };
+        let part = in_units(state.chance.below(bytes.len()), direct);
+        if failure.leaves_a_part() && part > 0 {
+            // Even that part may find no room; the error is the fault's either way.
+            let _ = state.write(self.id, offset, &bytes[..part], direct);
+        }
+        Err(failure.error())
+    }
+
+    /// Makes the file longer, with zeros.
+    fn lengthen(&self, kind: OperationKind, size: u64) -> io::Result<()> {
+        self.check_writable()?;
+        let failure = self.disk.begin(self.operation(kind, 0, size));
+        let mut state = self.disk.state();
+        let Some(failure) = failure else { return state.prewrite(self.id, size) };
+        let before = state.inode(self.id).cache.size();
+        let pages = in_memory(size.saturating_sub(before)) / PAGE_BYTES;
+        if failure.leaves_a_part() && pages > 0 {
+            let part = before + (state.chance.below(pages) * PAGE_BYTES) as u64;
+            // Even that part may find no room; the error is the fault's either way.
+            let _ = state.prewrite(self.id, part);
+        }
+        Err(failure.error())
+    }
+}
+
+/// How much a write moves that is cut short: a direct one at least a block.
+fn shortened(length: usize, direct: bool, chance: &mut SplitMix64) -> usize {
+    let least = if direct { PAGE_BYTES } else { 1 };
+    in_units(least + chance.below(length - least), direct)
+}
+
+/// A direct write ends at a sector.
+fn in_units(bytes: usize, direct: bool) -> usize {
+    if direct { bytes - bytes % SECTOR_BYTES } else { bytes }
 }
 
 impl Drop for SimulatedFile {
@@ -169,41 +221,27 @@ impl File for SimulatedFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.check_writable()?;
-        if bytes.is_empty() {
-            return Ok(0);
+        self.write(self.operation(OperationKind::Write, offset, bytes.len() as u64), bytes)
+    }
+
+    fn takes_direct_writes(&self) -> io::Result<bool> {
+        Ok(self.access == Access::ReadWrite && !self.disk.state().refuse_direct_writes)
+    }
+
+    fn write_direct_at(&self, offset: u64, blocks: &[u8]) -> io::Result<usize> {
+        aligned::check(offset, blocks)?;
+        if self.disk.state().refuse_direct_writes {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        let failure = self.disk.begin(self.operation(OperationKind::Write, offset, bytes.len() as u64));
-        let mut state = self.disk.state();
-        let failure = match failure {
-            None => return state.write(self.id, offset, bytes),
-            Some(Failure::Short) => {
-                let part = 1 + state.chance.below(bytes.len() - 1);
-                return state.write(self.id, offset, &bytes[..part]);
-            }
-            Some(failure) => failure,
-        };
-        let part = state.chance.below(bytes.len());
-        if failure.leaves_a_part() && part > 0 {
-            // Even that part may find no room; the error is the fault's either way.
-            let _ = state.write(self.id, offset, &bytes[..part]);
-        }
-        Err(failure.error())
+        self.write(self.operation(OperationKind::Write, offset, blocks.len() as u64).past_page_cache(), blocks)
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.lengthen(OperationKind::Allocate, size)
     }
 
     fn prewrite(&self, size: u64) -> io::Result<()> {
-        self.check_writable()?;
-        let failure = self.disk.begin(self.operation(OperationKind::Prewrite, 0, size));
-        let mut state = self.disk.state();
-        let Some(failure) = failure else { return state.prewrite(self.id, size) };
-        let before = state.inode(self.id).cache.size();
-        let pages = in_memory(size.saturating_sub(before)) / PAGE_BYTES;
-        if failure.leaves_a_part() && pages > 0 {
-            let part = before + (state.chance.below(pages) * PAGE_BYTES) as u64;
-            // Even that part may find no room; the error is the fault's either way.
-            let _ = state.prewrite(self.id, part);
-        }
-        Err(failure.error())
+        self.lengthen(OperationKind::Prewrite, size)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -211,7 +249,7 @@ impl File for SimulatedFile {
         if failure == Some(Failure::Interrupted) {
             return Err(Failure::Interrupted.error());
         }
-        let sequence = self.disk.state().sequence;
+        let sequence = self.disk.state().sequence_to_settle();
         let was_blocked = self.disk.gates().pass();
         let mut state = self.disk.state();
         if was_blocked {

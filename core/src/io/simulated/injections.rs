@@ -86,8 +86,12 @@ injections! {
     FlushFailedClean = "flush_failed_clean",
     /// A failed flush left a page dirty.
     FlushFailedDirty = "flush_failed_dirty",
+    /// A failed flush lost what was written past the page cache, and reads show that.
+    FlushFailedLost = "flush_failed_lost",
     /// A sync of a directory failed with EIO.
     EioDirectorySync = "eio_directory_sync",
+    /// A direct write was refused, because a page was dirty in the page cache that it would have gone past.
+    DirectOnDirty = "direct_on_dirty",
     /// Any other operation failed with EIO.
     EioOther = "eio_other",
     /// The disk was full, by its capacity or by a fault.

@@ -4,7 +4,7 @@
 //! called and leaves the rest pending.
 #![forbid(unsafe_code)]
 
-use super::content::{Content, Sector, page_of, sector_start, sectors_of};
+use super::content::{Content, PAGE_BYTES, Sector, page_of, sector_start, sectors_of};
 use super::fate::{PrewriteFate, SectorFate};
 use super::graves::Graves;
 use super::injections::{Counters, Injection};
@@ -36,6 +36,8 @@ pub(super) struct Inode {
 #[derive(Debug, Clone)]
 struct Unflushed {
     sequence: u64,
+    /// Whether its last write went past the page cache.
+    direct: bool,
     earlier: Vec<(u64, Arc<Sector>)>,
 }
 
@@ -67,10 +69,10 @@ impl Inode {
         Self { cache, durable, charged: self.charged, ..Self::new(&self.name) }
     }
 
-    pub(super) fn write(&mut self, offset: u64, bytes: &[u8], sequence: u64) {
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8], direct: bool, sequence: u64) {
         let end = offset + bytes.len() as u64;
         for sector in sectors_of(offset, end) {
-            self.note_write(sector, sequence);
+            self.note_write(sector, direct, sequence);
         }
         let from = self.cache.size();
         let cache = Arc::make_mut(&mut self.cache);
@@ -81,14 +83,14 @@ impl Inode {
         }
     }
 
-    fn note_write(&mut self, sector: u64, sequence: u64) {
+    fn note_write(&mut self, sector: u64, direct: bool, sequence: u64) {
         match self.unflushed.get_mut(&sector) {
             Some(unflushed) => {
                 unflushed.earlier.push((unflushed.sequence, Arc::new(self.cache.sector(sector))));
-                unflushed.sequence = sequence;
+                (unflushed.sequence, unflushed.direct) = (sequence, direct);
             }
             None => {
-                self.unflushed.insert(sector, Unflushed { sequence, earlier: Vec::new() });
+                self.unflushed.insert(sector, Unflushed { sequence, direct, earlier: Vec::new() });
             }
         }
     }
@@ -150,7 +152,8 @@ impl Inode {
     }
 
     /// A flush that fails: of all it should have made stable the disk holds by chance the old, the new, or garbage, and
-    /// the page cache calls some pages clean that were never written.
+    /// the page cache calls some pages clean that were never written. What went past the page cache may be lost before
+    /// all eyes.
     pub(super) fn fail_flush(&mut self, sequence: u64, chance: &mut SplitMix64, graves: &Graves, counters: &Counters) {
         let mut durable = Arc::clone(&self.durable);
         let settling = Arc::make_mut(&mut durable);
@@ -189,12 +192,24 @@ impl Inode {
                 let fates = SectorFate::all(self, *sector, chance.next(), graves);
                 fates[chance.below(fates.len())].apply(durable, *sector, &self.cache);
             }
-            let clean = chance.once_in(2);
-            counters.count(if clean { Injection::FlushFailedClean } else { Injection::FlushFailedDirty });
-            for sector in page.iter().filter(|_| clean) {
+            if !chance.once_in(2) {
+                counters.count(Injection::FlushFailedDirty);
+                continue;
+            }
+            let is_cached = !self.is_direct(page) || chance.once_in(2);
+            counters.count(if is_cached { Injection::FlushFailedClean } else { Injection::FlushFailedLost });
+            for sector in page {
                 self.unflushed.remove(sector);
+                if !is_cached {
+                    Arc::make_mut(&mut self.cache).copy_in(sector_start(*sector), &durable.sector(*sector));
+                }
             }
         }
+    }
+
+    /// Whether the page cache need not have these unflushed sectors, so that reads show what the disk has.
+    fn is_direct(&self, sectors: &[u64]) -> bool {
+        sectors.iter().all(|sector| self.unflushed.get(sector).is_some_and(|unflushed| unflushed.direct))
     }
 
     /// Bytes change under everybody's feet: on the disk, in the page cache, and with nothing pending.
@@ -221,6 +236,15 @@ impl Inode {
 
     pub(super) fn unflushed_sectors(&self) -> impl Iterator<Item = u64> + '_ {
         self.unflushed.keys().copied()
+    }
+
+    /// Whether the page cache has bytes between two places, at block boundaries, that the disk was not given yet. The ends
+    /// of a prewrite that lie inside a block are written through the page cache.
+    pub(super) fn is_dirty_between(&self, from: u64, to: u64) -> bool {
+        let is_inside = |end: u64| from < end && end < to && !end.is_multiple_of(PAGE_BYTES as u64);
+        let sector_is_dirty = self.unflushed.range(sectors_of(from, to)).any(|(_, unflushed)| !unflushed.direct);
+        let prewrites = self.growths.iter().filter(|growth| growth.prewritten);
+        sector_is_dirty || prewrites.flat_map(|growth| [growth.from, growth.to]).any(is_inside)
     }
 
     pub(super) fn is_unflushed(&self, sector: u64) -> bool {

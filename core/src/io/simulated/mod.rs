@@ -55,12 +55,14 @@ pub type Observer = Box<dyn FnMut(&Operation, &SimulatedDisk) + Send>;
 /// | a sector of 512 bytes | old; new; as any write since the last flush left it; torn, with new bytes before or behind some byte; garbage; bytes of a removed file |
 /// | the other sectors of its 4 KiB block | unchanged, or garbage |
 /// | a file's growth by writes | the old size, the new one, or one between; without its sectors it reads as zero or, as they do, as garbage |
-/// | a [`prewrite`](crate::io::File::prewrite) | not there; zeros; the size with garbage; the size with bytes of a removed file |
+/// | a [`prewrite`](crate::io::File::prewrite) or [`allocate`](crate::io::File::allocate) | not there; zeros; the size with garbage; the size with bytes of a removed file |
 /// | a created, removed or renamed name | old, new, or any state between; the two names of a rename independently, so that both may lead to the file, or neither |
 /// | a created directory | there, or lost with all that is in it, until its own first sync |
 ///
 /// `sync_data` settles a file's bytes and size, not its name; `Directory::sync` settles a directory's names. A flush
-/// settles what was written before it was called, and no more.
+/// settles what was written before it was called, and no more. What was written past the page cache is unflushed as well.
+/// Such a write fails with EIO where the page cache is dirty, since between two flushes a block is written one way or the
+/// other.
 ///
 /// [`SimulatedDisk::crash_points`] tells all this for one moment; [`SimulatedDisk::kill`] is the death of the process
 /// alone. Both give new disks and let the old one go on. [`SimulatedDisk::on_operation`] is the place to ask for it
@@ -208,6 +210,30 @@ impl SimulatedDisk {
         self.state().ignore_directory_syncs = ignore;
     }
 
+    /// Lets no file be written past the page cache: a file system without direct writes. `takes_direct_writes` says so, and
+    /// such writes fail with EINVAL.
+    pub fn refuse_direct_writes(&self, refuse: bool) {
+        self.state().refuse_direct_writes = refuse;
+    }
+
+    /// Lets stores on this disk use a thread of their own, which they otherwise do not: then everything happens in calls,
+    /// and a run is the same every time.
+    pub fn run_in_background(&self, run: bool) {
+        self.state().run_in_background = run;
+    }
+
+    /// The number of the last write or growth of any file, for [`SimulatedDisk::settle_up_to`].
+    pub fn flush_mark(&self) -> u64 {
+        self.state().sequence
+    }
+
+    /// Has every `sync_data` make stable only what was written up to this mark, and leave pending what came behind it,
+    /// until this is called with none. So a test that makes calls one after the other can have a flush that was issued before
+    /// a write and carried out behind it. Stays behind, as faults do, at a power cut or a kill.
+    pub fn settle_up_to(&self, mark: Option<u64>) {
+        self.state().settle_up_to = mark;
+    }
+
     /// Makes every `sync_data` wait until the gate is dropped.
     pub fn block_flushes(&self) -> FlushGate {
         FlushGate::new(self.clone())
@@ -301,5 +327,9 @@ impl Disk for SimulatedDisk {
         let mut bytes = [0; 16];
         self.state().random.fill(&mut bytes);
         Ok(bytes)
+    }
+
+    fn runs_in_background(&self) -> bool {
+        self.state().run_in_background
     }
 }

@@ -1,6 +1,7 @@
 //! One call to the simulated disk, as observers see it and faults select it.
 #![forbid(unsafe_code)]
 
+use super::content::PAGE_BYTES;
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub enum OperationKind {
     ReadDurable,
     /// Writes.
     Write,
+    /// Lengthens a file and takes the room for it.
+    Allocate,
     /// Lengthens a file with zeros.
     Prewrite,
     /// Makes a file's bytes stable.
@@ -40,11 +43,11 @@ pub enum OperationKind {
 impl OperationKind {
     /// Whether the call can change what a power cut leaves. These are the operations that observers see.
     pub fn changes_the_disk(self) -> bool {
-        use OperationKind::{Create, Prewrite, Remove, Rename, SyncData, SyncDirectory, Write};
-        matches!(self, Create | Remove | Rename | SyncDirectory | Write | Prewrite | SyncData)
+        use OperationKind::{Allocate, Create, Prewrite, Remove, Rename, SyncData, SyncDirectory, Write};
+        matches!(self, Create | Remove | Rename | SyncDirectory | Write | Allocate | Prewrite | SyncData)
     }
 
-    /// Whether the call moves bytes, and so may be cut short.
+    /// Whether the call moves bytes.
     pub(super) fn moves_bytes(self) -> bool {
         matches!(self, Self::Read | Self::ReadDurable | Self::Write)
     }
@@ -63,6 +66,7 @@ impl OperationKind {
             Self::Read => "read",
             Self::ReadDurable => "read durable",
             Self::Write => "write",
+            Self::Allocate => "allocate",
             Self::Prewrite => "prewrite",
             Self::SyncData => "sync",
         }
@@ -82,13 +86,15 @@ pub struct Operation {
     pub new_name: Option<Arc<str>>,
     /// Where it begins, of a read or a write; zero otherwise.
     pub offset: u64,
-    /// How many bytes were asked for; of a prewrite, the size asked for; zero otherwise.
+    /// How many bytes were asked for; of an allocation or a prewrite, the size asked for; zero otherwise.
     pub length: u64,
+    /// Whether it is a write past the page cache.
+    pub direct: bool,
 }
 
 impl Operation {
     pub(super) fn new(kind: OperationKind, name: &Arc<str>) -> Self {
-        Self { number: 0, kind, name: Arc::clone(name), new_name: None, offset: 0, length: 0 }
+        Self { number: 0, kind, name: Arc::clone(name), new_name: None, offset: 0, length: 0, direct: false }
     }
 
     pub(super) fn renaming_to(self, name: &Arc<str>) -> Self {
@@ -98,15 +104,26 @@ impl Operation {
     pub(super) fn spanning(self, offset: u64, length: u64) -> Self {
         Self { offset, length, ..self }
     }
+
+    pub(super) fn past_page_cache(self) -> Self {
+        Self { direct: true, ..self }
+    }
+
+    /// Whether the call may be cut short: it then moves a byte at least; a direct write a block.
+    pub(super) fn may_be_short(&self) -> bool {
+        let least = if self.direct { PAGE_BYTES as u64 } else { 1 };
+        self.kind.moves_bytes() && self.length > least
+    }
 }
 
-/// One line, such as `#12 write wal-1 4096+512`.
+/// One line, such as `#12 write wal-1 4096+512` or `#13 write direct wal-1 4096+4096`.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{} {} {}", self.number, self.kind.verb(), self.name)?;
+        let direct = if self.direct { " direct" } else { "" };
+        write!(f, "#{} {}{direct} {}", self.number, self.kind.verb(), self.name)?;
         match (&self.new_name, self.kind) {
             (Some(name), _) => write!(f, " to {name}"),
-            (None, OperationKind::Prewrite) => write!(f, " to {}", self.length),
+            (None, OperationKind::Allocate | OperationKind::Prewrite) => write!(f, " to {}", self.length),
             (None, kind) if kind.moves_bytes() => write!(f, " {}+{}", self.offset, self.length),
             (None, _) => Ok(()),
         }

@@ -33,6 +33,10 @@ pub(super) struct State {
     pub(super) free_bytes: Option<u64>,
     pub(super) ignore_flushes: bool,
     pub(super) ignore_directory_syncs: bool,
+    pub(super) refuse_direct_writes: bool,
+    pub(super) run_in_background: bool,
+    /// Flushes leave pending what was written after this number of the sequence.
+    pub(super) settle_up_to: Option<u64>,
     pub(super) operations: u64,
     pub(super) calls: u64,
     /// The number of the last write or growth.
@@ -69,6 +73,9 @@ impl State {
             free_bytes: None,
             ignore_flushes: false,
             ignore_directory_syncs: false,
+            refuse_direct_writes: false,
+            run_in_background: false,
+            settle_up_to: None,
             operations: 0,
             calls: 0,
             sequence: 0,
@@ -96,7 +103,7 @@ impl State {
         if !self.chance.once_in(one_in) {
             return None;
         }
-        let interrupt = operation.length < 2 || self.chance.once_in(2);
+        let interrupt = !operation.may_be_short() || self.chance.once_in(2);
         Some(if interrupt { Failure::Interrupted } else { Failure::Short })
     }
 
@@ -250,10 +257,14 @@ impl State {
         Ok(())
     }
 
-    /// Writes as much as there is room for.
-    pub(super) fn write(&mut self, id: u64, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+    /// Writes as much as there is room for, past the page cache if it is `direct`.
+    pub(super) fn write(&mut self, id: u64, offset: u64, bytes: &[u8], direct: bool) -> io::Result<usize> {
         let end = offset.checked_add(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         let inode = self.inode(id);
+        if direct && inode.is_dirty_between(offset, end) {
+            self.counters.count(Injection::DirectOnDirty);
+            return Err(Failure::InputOutput.error());
+        }
         let room_to = self.free_bytes.map_or(u64::MAX, |free| inode.charged.saturating_add(free - free % PAGE));
         let end = end.min(room_to.max(inode.cache.size()));
         let count = usize::try_from(end.saturating_sub(offset)).map_or(0, |count| count.min(bytes.len()));
@@ -265,11 +276,13 @@ impl State {
         }
         self.sequence += 1;
         let sequence = self.sequence;
-        self.inode_mut(id).write(offset, &bytes[..count], sequence);
+        self.inode_mut(id).write(offset, &bytes[..count], direct, sequence);
         self.charge(id, end);
         Ok(count)
     }
 
+    /// Lengthens a file with zeros that take their room. An allocation is no more: what a power cut makes of unwritten room
+    /// it may make of unflushed zeros too.
     pub(super) fn prewrite(&mut self, id: u64, size: u64) -> io::Result<()> {
         let wanted = size.next_multiple_of(PAGE).saturating_sub(self.inode(id).charged);
         if self.free_bytes.is_some_and(|free| free < wanted) {
@@ -315,6 +328,11 @@ impl State {
         directory.names.fail_sync(chance);
         directory.stable |= chance.once_in(2);
         self.forget_unreachable();
+    }
+
+    /// What a flush that is called now makes stable.
+    pub(super) fn sequence_to_settle(&self) -> u64 {
+        self.settle_up_to.map_or(self.sequence, |mark| mark.min(self.sequence))
     }
 
     pub(super) fn flush(&mut self, id: u64, sequence: u64) {
@@ -393,6 +411,8 @@ impl State {
             free_bytes: self.free_bytes.map(|free| free.saturating_add(taken)),
             ignore_flushes: self.ignore_flushes,
             ignore_directory_syncs: self.ignore_directory_syncs,
+            refuse_direct_writes: self.refuse_direct_writes,
+            run_in_background: self.run_in_background,
             sequence: self.sequence,
             next_id: self.next_id,
             ..Self::new(self.seed)
