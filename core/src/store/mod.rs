@@ -17,6 +17,7 @@ mod prepare;
 mod shared;
 mod snapshot;
 mod stats;
+mod worker;
 mod write;
 
 pub use batch::{Batch, LogBatch};
