@@ -59,6 +59,8 @@ pub use crate::error::{Code, Error, Result};
 pub use crate::log::{Limit, Log, Page};
 pub use crate::options::{Durability, Options, Position};
 pub use crate::recovery::{RecoveryReport, Torn};
+#[cfg(feature = "simulation")]
+pub use crate::store::Step;
 pub use crate::store::{Batch, LogBatch, Snapshot, SnapshotWriter, Stats, Store, UnnamedSnapshot};
 
 #[cfg(doctest)]

@@ -34,6 +34,13 @@ pub enum Durability {
     /// When the operating system has the bytes: readable, and safe against the death of the process, but not yet
     /// against a power cut. A later durable write or [`sync`](crate::Log::sync) makes it durable.
     Buffered,
+    /// At once, when it is sequenced: later writes are checked against it, but it is neither readable nor safe yet. The
+    /// store writes and flushes it on its own, with others that were submitted meanwhile;
+    /// [`on_durable`](crate::Log::on_durable) and [`wait`](crate::Log::wait) tell when. Who submits faster than the disk
+    /// takes it is held up. On a disk where nothing happens on its own (see
+    /// [`Disk::runs_in_background`](crate::io::Disk::runs_in_background)) the next call that waits for the disk carries
+    /// it out.
+    Submitted,
 }
 
 /// How far a store had come when a write was accepted: the write's batch sequence number. One space of numbers for all

@@ -39,7 +39,7 @@ pub enum Bug {
     AcknowledgedOutOfOrder,
     /// Buffered writes go on in the block in which a flush found them.
     BlockOfFlushReused,
-    /// A flush is issued while a write is under way into a block that it covers in part.
+    /// A flush that is issued while a buffered write is under way counts for that write, too.
     FlushOvertakesPackedWrite,
     /// A batch header claims a batch durable that is still on its way to the disk.
     WatermarkOfWriteInFlight,

@@ -1,4 +1,4 @@
-//! Ten workloads, every operation of the disk, the states that a power cut there can leave; and power cuts inside the
+//! Eleven workloads, every operation of the disk, the states that a power cut there can leave; and power cuts inside the
 //! opening that follows, and inside the first write after it.
 //!
 //! `DURAMEN_CRASH_STATES=N` looks at so many states (`make crash-sweep N=…`). A violation prints a line that shows it
@@ -75,6 +75,11 @@ fn handles_of_poisoned_stores_see_what_they_had() {
 }
 
 #[test]
+fn overlapping_writes_and_flushes_keep_their_order() {
+    enumerate(Workload::Overlap);
+}
+
+#[test]
 fn a_segment_is_not_released_before_the_next_one_is_begun() {
     released_before_the_next_is_begun().unwrap();
 }
@@ -132,6 +137,7 @@ fn add_to_total(tally: Tally) {
     report(&format!("all workloads: {total}"));
     assert!(total.states >= states_wanted(), "{} states were tried, {} are wanted", total.states, states_wanted());
     assert!(total.in_the_middle() >= STATES_IN_THE_MIDDLE, "{} in the middle of something", total.in_the_middle());
+    assert_eq!(total.most_under_way, 2, "calls to the disk that were under way at once");
     assert_eq!(total.never_fired(), [""; 0], "kinds of injection that never fired");
 }
 

@@ -1,4 +1,4 @@
-//! Fifteen mistakes, one per rule of the protocol, are planted in the store; each of them must be caught. That is how we know
+//! Nineteen mistakes, one per rule of the protocol, are planted in the store; each of them must be caught. That is how we know
 //! that the checks can fail.
 //!
 //! Most tests run the enumeration of the workload that the mistake hurts until the first violation, and says after how
@@ -93,6 +93,26 @@ fn entries_that_are_carried_over_a_truncation_are_caught() {
 #[test]
 fn a_file_that_is_used_again_while_it_is_read_is_caught() {
     caught_by_schedule(released_while_read, Bug::RecycledWhileRead);
+}
+
+#[test]
+fn an_acknowledgement_out_of_order_is_caught() {
+    caught(Workload::Overlap, &[Bug::AcknowledgedOutOfOrder]);
+}
+
+#[test]
+fn a_write_in_the_block_of_a_flush_is_caught() {
+    caught(Workload::Overlap, &[Bug::BlockOfFlushReused]);
+}
+
+#[test]
+fn a_flush_that_overtakes_a_packed_write_is_caught() {
+    caught(Workload::Overlap, &[Bug::FlushOvertakesPackedWrite]);
+}
+
+#[test]
+fn a_watermark_of_a_write_in_flight_is_caught() {
+    caught(Workload::Overlap, &[Bug::WatermarkOfWriteInFlight]);
 }
 
 fn caught_by_schedule(schedule: impl Fn(Bugs) -> Result<(), String>, bug: Bug) {

@@ -9,6 +9,7 @@ use crate::format::directory::{Kind, Record};
 use crate::format::fields::Writer;
 use crate::format::segment::SegmentHeader;
 use crate::format::supplement::{Echo, Link, Supplement};
+use crate::io::AlignedBuffer;
 use crate::number::{size, within_segment};
 use crate::planted::Bugs;
 
@@ -62,7 +63,11 @@ fn example() -> Vec<u8> {
     let Reservation::Granted(grant) = commit.reserve(&sealed.need()) else { panic!("there is room") };
     commit.accept(sealed, false, grant);
     match commit.next_action() {
-        Some(Action::Write(write)) => write.encode().expect("memory for a small write"),
+        Some(Action::Write(write)) => {
+            let mut buffer = AlignedBuffer::default();
+            write.encode(&mut buffer).expect("memory for a small write");
+            buffer.to_vec()
+        }
         action => panic!("the first action is {action:?}"),
     }
 }

@@ -84,6 +84,11 @@ impl Flight {
         self.writes.under_way().count() + self.flushes.under_way().count()
     }
 
+    /// Are there writes under way, all of them into blocks that others may share?
+    pub(super) fn is_nothing_but_packed(&self) -> bool {
+        self.is_packed_write_under_way() && self.writes.under_way().all(|write| write.packed)
+    }
+
     /// Is a write under way into a block that others may share?
     pub(super) fn is_packed_write_under_way(&self) -> bool {
         self.writes.under_way().any(|write| write.packed)

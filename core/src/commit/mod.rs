@@ -63,7 +63,35 @@ struct Accepted {
     /// The number of the segment that it goes to.
     segment: u64,
     sealed: Sealed,
+    need: Need,
     durable: bool,
+}
+
+/// Where everything that is accepted will end, in the worst case.
+#[derive(Debug, Clone, Copy)]
+struct Front {
+    room: Room,
+    /// The number of the segment.
+    segment: u64,
+    /// The place among the prepared segments of the one behind it.
+    next: usize,
+}
+
+impl Front {
+    fn enter(&mut self, header: &SegmentHeader) {
+        self.room.enter(header.capacity, SEGMENT_START, 0);
+        (self.segment, self.next) = (header.number, self.next + 1);
+    }
+
+    /// Adds a batch that was granted room in that segment.
+    fn add(&mut self, segment: u64, need: &Need, prepared: &VecDeque<SegmentHeader>) {
+        if segment != self.segment {
+            let header = &prepared[self.next];
+            debug_assert_eq!(header.number, segment, "segments are taken in order, none is left out");
+            self.enter(header);
+        }
+        self.room.take_granted(need);
+    }
 }
 
 /// A flush of one segment.
@@ -127,8 +155,12 @@ pub(crate) struct Commit {
     written: u64,
     durable: u64,
     queue: VecDeque<Accepted>,
+    /// What the batches in the queue take.
+    waiting_bytes: u64,
     tail: Option<Tail>,
     prepared: VecDeque<SegmentHeader>,
+    /// What [`Commit::measure_front`] says, until anything is issued.
+    front: Option<Front>,
     link: Link,
     flight: Flight,
     /// How many disk writes were issued.
@@ -164,8 +196,10 @@ impl Commit {
             written: start.sequence,
             durable: start.sequence,
             queue: VecDeque::new(),
+            waiting_bytes: 0,
             tail,
             prepared: VecDeque::new(),
+            front: None,
             link: start.link,
             flight: Flight::default(),
             writes: 0,
@@ -205,42 +239,42 @@ impl Commit {
 
     /// Asks for room for one more batch behind everything that is accepted: in the segment that the last accepted one goes
     /// to, or at the start of the next.
-    pub(crate) fn reserve(&self, need: &Need) -> Reservation {
-        let unwritten: u64 = self.unwritten.iter().map(|(_, interval)| interval.bytes()).sum();
-        let (mut room, mut segment) = (Room::new(self.echo.bytes() + self.interval.bytes() + unwritten), 0);
-        if let Some(tail) = &self.tail {
-            room.enter(tail.header.capacity, tail.position, tail.footer_bytes);
-            segment = tail.header.number;
-        }
-        let mut next = 0;
-        for accepted in &self.queue {
-            if accepted.segment != segment {
-                let header = &self.prepared[next];
-                debug_assert_eq!(header.number, accepted.segment, "segments are taken in order, none is left out");
-                room.enter(header.capacity, SEGMENT_START, 0);
-                (segment, next) = (header.number, next + 1);
-            }
-            room.take_granted(&accepted.sealed.need());
-        }
-        if !room.take(need) {
-            let capacity = room.capacity_for(need);
-            match self.prepared.get(next) {
+    pub(crate) fn reserve(&mut self, need: &Need) -> Reservation {
+        let mut front = match self.front {
+            Some(front) => front,
+            None => *self.front.insert(self.measure_front()),
+        };
+        if !front.room.take(need) {
+            let capacity = front.room.capacity_for(need);
+            match self.prepared.get(front.next) {
                 Some(header) if header.capacity >= capacity => {
-                    room.enter(header.capacity, SEGMENT_START, 0);
-                    room.take_granted(need);
-                    (segment, next) = (header.number, next + 1);
+                    front.enter(header);
+                    front.room.take_granted(need);
                 }
-                _ => return Reservation::NeedsSegment { at: next, capacity },
+                _ => return Reservation::NeedsSegment { at: front.next, capacity },
             }
         }
-        let granted = Reservation::Granted(Grant(segment));
-        let kept_back = room.capacity_for(&KEPT_BACK);
-        match (need.leaves, self.prepared.get(next)) {
+        let granted = Reservation::Granted(Grant(front.segment));
+        let kept_back = front.room.capacity_for(&KEPT_BACK);
+        match (need.leaves, self.prepared.get(front.next)) {
             (Leaves::Nothing, _) | (Leaves::Room, Some(_)) => granted,
-            (Leaves::Room, None) if room.has_quarter() => granted,
+            (Leaves::Room, None) if front.room.has_quarter() => granted,
             (Leaves::Segment, Some(spare)) if spare.capacity >= kept_back => granted,
-            _ => Reservation::NeedsSegment { at: next, capacity: kept_back },
+            _ => Reservation::NeedsSegment { at: front.next, capacity: kept_back },
         }
+    }
+
+    /// Where everything that is accepted will end, in the worst case, from where the active segment stands.
+    fn measure_front(&self) -> Front {
+        let unwritten: u64 = self.unwritten.iter().map(|(_, interval)| interval.bytes()).sum();
+        let room = Room::new(self.echo.bytes() + self.interval.bytes() + unwritten);
+        let mut front = Front { room, segment: 0, next: 0 };
+        if let Some(tail) = &self.tail {
+            front.room.enter(tail.header.capacity, tail.position, tail.footer_bytes);
+            front.segment = tail.header.number;
+        }
+        self.queue.iter().for_each(|accepted| front.add(accepted.segment, &accepted.need, &self.prepared));
+        front
     }
 
     /// Adds a prepared segment behind the others.
@@ -277,6 +311,7 @@ impl Commit {
     pub(crate) fn resume(&mut self, header: SegmentHeader, footer_bytes: u64) {
         if self.can_resume(&header) {
             self.tail = Some(Tail { header, position: self.link.end, footer_bytes, open_block: false });
+            self.front = None;
         }
     }
 
@@ -306,7 +341,12 @@ impl Commit {
 
     fn push(&mut self, sealed: Sealed, durable: bool, Grant(segment): Grant) -> u64 {
         self.accepted += 1;
-        self.queue.push_back(Accepted { sequence: self.accepted, segment, sealed, durable });
+        let need = sealed.need();
+        if let Some(front) = &mut self.front {
+            front.add(segment, &need, &self.prepared);
+        }
+        self.waiting_bytes += need.bytes;
+        self.queue.push_back(Accepted { sequence: self.accepted, segment, sealed, need, durable });
         if durable {
             self.want(self.accepted);
         }
@@ -341,7 +381,7 @@ impl Commit {
         let packed = self.flight.is_packed_write_under_way();
         match self.queue.front() {
             // A block that a flush covers in part must not be under way.
-            _ if self.is_flush_due() => !packed || self.bugs.has(Bug::FlushOvertakesPackedWrite),
+            _ if self.is_flush_due() => self.covered() > self.written || !packed,
             None => false,
             Some(next) if !self.is_active(next.segment) => self.flight.is_idle(),
             Some(_) => !packed || !self.next_write().1,
@@ -353,14 +393,9 @@ impl Commit {
         self.tail.as_ref().is_some_and(|tail| tail.header.number == segment)
     }
 
-    /// Is nothing under way?
-    pub(crate) fn is_idle(&self) -> bool {
-        self.flight.is_idle()
-    }
-
-    /// Batches that wait for their places.
-    pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
+    /// What waits for its place, in bytes.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
     }
 
     /// The number of the write that a batch goes out with, or that of a later one: writes are counted from 1 on.
@@ -397,6 +432,7 @@ impl Commit {
     pub(crate) fn fail(&mut self, error: Error) {
         self.failure.get_or_insert_with(|| Arc::new(error));
         self.queue.clear();
+        self.waiting_bytes = 0;
     }
 
     fn advance_written(&mut self, written: Option<u64>) {
@@ -409,18 +445,29 @@ impl Commit {
     }
 
     fn is_flush_due(&self) -> bool {
-        self.wanted.is_some_and(|(low, _)| low <= self.written)
+        self.wanted.is_some_and(|(low, _)| low <= self.covered())
+    }
+
+    /// What a flush covers that is issued now.
+    fn covered(&self) -> u64 {
+        match self.bugs.has(Bug::FlushOvertakesPackedWrite) && self.flight.is_nothing_but_packed() {
+            true => self.link.sequence,
+            false => self.written,
+        }
     }
 
     /// A flush of everything that is written.
     fn issue_flush(&mut self) -> Option<Action> {
+        self.front = None;
         let tail = self.tail.as_mut()?;
+        let segment = tail.header.number;
         tail.open_block &= self.bugs.has(Bug::BlockOfFlushReused);
         self.echo.append(std::mem::take(&mut self.interval));
-        self.flushing = self.written;
-        self.wanted = self.wanted.and_then(|(_, high)| (high > self.written).then_some((self.written + 1, high)));
-        self.flight.begin_flush(self.written);
-        Some(Action::Flush(Flush { segment: tail.header.number, through: self.written }))
+        let through = self.covered();
+        self.flushing = through;
+        self.wanted = self.wanted.and_then(|(_, high)| (high > through).then_some((through + 1, high)));
+        self.flight.begin_flush(through);
+        Some(Action::Flush(Flush { segment, through }))
     }
 
     fn issue_write(&mut self) -> Option<Action> {
@@ -443,7 +490,7 @@ impl Commit {
             if bytes >= WRITE_BYTES_MAX {
                 break;
             }
-            bytes += accepted.sealed.need().bytes;
+            bytes += accepted.need.bytes;
             packed &= !accepted.durable;
             count += 1;
         }
@@ -452,8 +499,10 @@ impl Commit {
 
     /// Takes the batches of the next write and gives them their places.
     fn gather(&mut self) -> Option<Write> {
+        self.front = None;
         let (count, packed) = self.next_write();
         let taken: Vec<Accepted> = self.queue.drain(..count).collect();
+        self.waiting_bytes -= taken.iter().map(|accepted| accepted.need.bytes).sum::<u64>();
         let tail = self.tail.as_mut()?;
         if !packed || !tail.open_block {
             tail.position = round_up(tail.position, BLOCK_BYTES);
@@ -524,6 +573,7 @@ mod tests {
     use crate::entry::{Entry, HardState};
     use crate::format::directory::Kind;
     use crate::format::golden::{self, assert_bytes, record};
+    use crate::io::AlignedBuffer;
     use crate::options::Options;
     use crate::store::Batch;
 
@@ -549,7 +599,8 @@ mod tests {
         commit.accept(sealed, true, grant);
         let Some(Action::Write(write)) = commit.next_action() else { panic!("a batch waits to be written") };
         assert_eq!((write.segment, write.offset), (golden::segment_header(), SEGMENT_START));
-        let bytes = write.encode().expect("there is memory");
+        let mut bytes = AlignedBuffer::default();
+        write.encode(&mut bytes).expect("there is memory");
         assert_eq!(bytes.len() as u64, BLOCK_BYTES);
         assert_bytes(&bytes, &golden::batch());
     }

@@ -12,6 +12,7 @@ use crate::format::directory::{Kind, Record};
 use crate::format::segment::SegmentHeader;
 use crate::format::supplement::Link;
 use crate::format::{BLOCK_BYTES, round_up};
+use crate::io::AlignedBuffer;
 use crate::planted::{Bug, Bugs};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -191,7 +192,9 @@ impl Machine {
         let (frozen, issued_end) = (self.frozen, self.end);
         self.check(write.offset >= frozen, || format!("write at {} into frozen {frozen}", write.offset));
         self.check(write.offset >= issued_end, || format!("write at {} over a write to {issued_end}", write.offset));
-        let end = write.offset + write.encode().expect("small").len() as u64;
+        let mut buffer = AlignedBuffer::default();
+        write.encode(&mut buffer).expect("memory for a small write");
+        let end = write.offset + buffer.len() as u64;
         self.check(end <= write.segment.capacity, || format!("write to {end} in {:?}", write.segment));
         let packed_under_way = self.has_packed_under_way();
         self.check(!(write.packed && packed_under_way), || "two packed writes under way".into());

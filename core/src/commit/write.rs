@@ -7,6 +7,7 @@ use crate::format::batch::Content;
 use crate::format::body::{stamp_entry, stamp_of};
 use crate::format::segment::SegmentHeader;
 use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, round_up};
+use crate::io::AlignedBuffer;
 use crate::number::size;
 
 /// A batch that has its place.
@@ -31,13 +32,13 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// The bytes of the write, every entry stamped; a write that starts on a new block is padded to whole blocks.
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
+    /// Puts the bytes of the write into a buffer, every entry stamped. One that is not packed is padded to whole blocks.
+    pub(crate) fn encode(&self, bytes: &mut AlignedBuffer) -> Result<(), Error> {
         let last = self.batches.last().map_or(self.offset, |batch| batch.end());
         let end = if self.packed { last } else { round_up(last, BLOCK_BYTES) };
         let length = size(end - self.offset);
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(length).map_err(|_| Error::NoMemory { bytes: length as u64 })?;
+        bytes.clear();
+        bytes.try_reserve(length).map_err(|_| Error::NoMemory { bytes: length as u64 })?;
         let stamp = stamp_of(&self.segment.salt);
         for batch in &self.batches {
             bytes.resize(size(batch.offset - self.offset), 0);
@@ -46,12 +47,12 @@ impl Write {
             bytes.extend_from_slice(&batch.sealed.bodies);
             for content in &batch.sealed.contents {
                 if let Content::Entries(spots) = content {
-                    spots.iter().for_each(|spot| stamp_entry(&mut bytes, bodies_at + spot.offset as usize, stamp));
+                    spots.iter().for_each(|spot| stamp_entry(bytes, bodies_at + spot.offset as usize, stamp));
                 }
             }
         }
         bytes.resize(length, 0);
-        Ok(bytes)
+        Ok(())
     }
 }
 

@@ -44,6 +44,12 @@ pub(crate) enum Found {
 }
 
 impl Manifest {
+    /// Does the file system let the store's files be written past the page cache?
+    pub(crate) fn takes_direct_writes(&self) -> Result<bool> {
+        let asked = self.file.takes_direct_writes();
+        asked.map_err(|error| Error::io("ask for direct writes of", MANIFEST_NAME, error))
+    }
+
     /// Makes a manifest, in the steps above; it replaces one that is there.
     pub(crate) fn create(directory: &dyn Directory, slot: Slot, sync_directory: bool) -> Result<Manifest> {
         let removed = directory.remove_if_there(NEW_MANIFEST_NAME);

@@ -13,6 +13,7 @@ pub(crate) use operation::{How, Mark, Naming, Operation, Outcome};
 use crate::error::{Error, Result};
 use crate::index::Payload;
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 
 /// Every group that has entries or state.
 #[derive(Debug, Clone)]
@@ -109,14 +110,14 @@ impl<P: Payload> State<P> {
         operations: impl Iterator<Item = (u64, Operation<P>)>,
         meta_bytes_max: u64,
     ) -> Result<Draft<P>> {
-        let mut draft = Draft {
-            groups: BTreeMap::new(),
-            changes: false,
-            idle: Vec::new(),
-            outcomes: Vec::new(),
-            displaced: Vec::new(),
-        };
-        for (place, (group, mut operation)) in operations.enumerate() {
+        let mut draft = Draft::default();
+        let mut operations = operations.peekable();
+        self.draft_appends(&mut draft, &mut operations)?;
+        if operations.peek().is_none() {
+            return Ok(draft);
+        }
+        let appends = std::mem::take(&mut draft.appends);
+        for (place, (group, mut operation)) in appends.into_iter().chain(operations).enumerate() {
             let drafted = draft.groups.entry(group).or_insert_with(|| self.drafted(group));
             if !drafted.log.check(group, &operation)? {
                 draft.idle.push(place);
@@ -142,6 +143,28 @@ impl<P: Payload> State<P> {
         Ok(draft)
     }
 
+    /// Takes appends from the front, as long as each goes to a group that is there, behind the one before: such a group need
+    /// not be copied to see what becomes of it. Most batches are nothing else.
+    fn draft_appends(
+        &self,
+        draft: &mut Draft<P>,
+        operations: &mut Peekable<impl Iterator<Item = (u64, Operation<P>)>>,
+    ) -> Result<()> {
+        let mut last = None;
+        let mut is_plain = |(group, operation): &(u64, Operation<P>)| {
+            let is_behind = last.replace(*group).is_none_or(|last| *group > last);
+            is_behind && operation.only_appends() && self.groups.contains_key(group)
+        };
+        while let Some((group, operation)) = operations.next_if(&mut is_plain) {
+            if let Some(log) = self.group(group) {
+                log.check(group, &operation)?;
+            }
+            draft.appends.push((group, operation));
+        }
+        draft.changes = !draft.appends.is_empty();
+        Ok(())
+    }
+
     /// How many groups a draft would add.
     pub(crate) fn added_by(&self, draft: &Draft<P>) -> usize {
         let is_new =
@@ -163,6 +186,11 @@ impl<P: Payload> State<P> {
 
     /// Makes the draft of batch `sequence` true.
     pub(crate) fn adopt(&mut self, draft: Draft<P>, sequence: u64) {
+        for (group, operation) in draft.appends {
+            if let Some(log) = self.groups.get_mut(&group) {
+                log.apply(operation, 0);
+            }
+        }
         for (group, Drafted { mut log, only_appends }) in draft.groups {
             if !only_appends {
                 log.set_changed(sequence);
@@ -178,6 +206,8 @@ impl<P: Payload> State<P> {
 /// The groups that a batch touches, as they will be after it.
 #[derive(Debug)]
 pub(crate) struct Draft<P> {
+    /// All there is, where it is nothing but appends, one to a group.
+    appends: Vec<(u64, Operation<P>)>,
     groups: BTreeMap<u64, Drafted<P>>,
     /// Does the batch change anything?
     pub(crate) changes: bool,
@@ -189,6 +219,19 @@ pub(crate) struct Draft<P> {
     /// The files of snapshots that are current no more once the draft is true, or that never were: of two that one batch
     /// names for a group, the first.
     pub(crate) displaced: Vec<u64>,
+}
+
+impl<P> Default for Draft<P> {
+    fn default() -> Self {
+        Draft {
+            appends: Vec::new(),
+            groups: BTreeMap::new(),
+            changes: false,
+            idle: Vec::new(),
+            outcomes: Vec::new(),
+            displaced: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -8,10 +8,17 @@ use super::followers::Until;
 use super::shared::{Core, Shared};
 use crate::commit::{Action, Flush, Write};
 use crate::error::{Error, Result};
+use crate::io::AlignedBuffer;
 use crate::planted::Bug;
 use crate::replay::{operations, with_places};
 use std::sync::MutexGuard;
 use std::time::Instant;
+
+/// Who submits is held up while so much waits to be written, in bytes.
+const SUBMITTED_BYTES_MAX: u64 = 64 << 20;
+
+/// The memory of a larger write is not kept for the next one, in bytes.
+const BUFFER_BYTES_MAX: usize = 8 << 20;
 
 impl Shared {
     /// Carries out actions, or waits while others do, until what the caller waits for is reached.
@@ -27,24 +34,52 @@ impl Shared {
         Ok(core)
     }
 
-    /// Sees to it that somebody carries out the next action, if there is one and somebody waits.
-    fn hand_over(&self, core: &Core) {
-        if core.commit.is_ready() {
-            self.followers.wake_one(core);
+    /// Sees to it that somebody carries out what was submitted, without waiting for it; but too much of it is carried out
+    /// here, and all of it where the store has no thread of its own.
+    pub(super) fn leave_to_others<'a>(&'a self, core: MutexGuard<'a, Core>) -> Result<MutexGuard<'a, Core>> {
+        if core.commit.waiting_bytes() > SUBMITTED_BYTES_MAX {
+            let accepted = core.commit.accepted();
+            return self.drive(core, Until::Written(accepted));
+        }
+        self.hand_over(&core);
+        if self.worker.is_there() {
+            return Ok(core);
+        }
+        drop(core);
+        self.drive_idle();
+        Ok(self.core())
+    }
+
+    /// Carries out what is to be done and nobody waits for, until the store ends.
+    pub(super) fn drive_idle(&self) {
+        let mut core = self.core();
+        while core.check_writable().is_ok()
+            && let Some(action) = core.commit.next_action()
+        {
+            core = self.carry_out(core, action);
         }
     }
 
-    fn carry_out<'a>(&'a self, mut core: MutexGuard<'a, Core>, action: Action) -> MutexGuard<'a, Core> {
+    /// Sees to it that somebody carries out the next action, if there is one and somebody waits.
+    fn hand_over(&self, core: &Core) {
+        if core.commit.is_ready() && !self.followers.wake_one(core) {
+            self.wake_worker();
+        }
+    }
+
+    pub(super) fn carry_out<'a>(&'a self, mut core: MutexGuard<'a, Core>, action: Action) -> MutexGuard<'a, Core> {
         self.hand_over(&core);
         core.driving += 1;
-        drop(core);
         let driving = Driving(self);
         let core = match action {
             Action::Write(write) => {
-                let result = self.write_out(&write);
-                driving.wrote(write, result)
+                let mut buffer = core.buffers.pop().unwrap_or_default();
+                drop(core);
+                let result = self.write_out(&write, &mut buffer);
+                driving.wrote(write, buffer, result)
             }
             Action::Flush(flush) => {
+                drop(core);
                 let begun = Instant::now();
                 let result = self.flush_out(&flush);
                 driving.flushed(&flush, begun, result)
@@ -53,10 +88,15 @@ impl Shared {
         self.call_due(core)
     }
 
-    fn write_out(&self, write: &Write) -> Result<()> {
-        let bytes = write.encode()?;
+    /// Whole blocks pass by the page cache, where they may; so nothing is written both ways between two flushes.
+    fn write_out(&self, write: &Write, buffer: &mut AlignedBuffer) -> Result<()> {
+        write.encode(buffer)?;
         let segment = self.read().segment(write.segment.number)?;
-        segment.file.write_all_at(write.offset, &bytes).map_err(|error| Error::io("write", segment.name(), error))
+        let written = match self.direct && !write.packed {
+            true => segment.file.write_direct_all_at(write.offset, buffer),
+            false => segment.file.write_all_at(write.offset, buffer),
+        };
+        written.map_err(|error| Error::io("write", segment.name(), error))
     }
 
     fn flush_out(&self, flush: &Flush) -> Result<()> {
@@ -103,9 +143,12 @@ impl Shared {
 struct Driving<'a>(&'a Shared);
 
 impl<'a> Driving<'a> {
-    fn wrote(self, write: Write, result: Result<()>) -> MutexGuard<'a, Core> {
+    fn wrote(self, write: Write, buffer: AlignedBuffer, result: Result<()>) -> MutexGuard<'a, Core> {
         let shared = self.0;
         let mut core = shared.core();
+        if buffer.capacity() <= BUFFER_BYTES_MAX {
+            core.buffers.push(buffer);
+        }
         core.stats.wrote();
         core.commit.written(write.through, result);
         core.returned.push(write);

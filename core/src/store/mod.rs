@@ -17,6 +17,8 @@ mod prepare;
 mod shared;
 mod snapshot;
 mod stats;
+#[cfg(feature = "simulation")]
+mod step;
 mod worker;
 mod write;
 
@@ -24,6 +26,8 @@ pub use batch::{Batch, LogBatch};
 pub(crate) use shared::{Opening, Readable};
 pub use snapshot::{Snapshot, SnapshotWriter, UnnamedSnapshot};
 pub use stats::Stats;
+#[cfg(feature = "simulation")]
+pub use step::Step;
 
 use crate::error::Result;
 use crate::log::Log;

@@ -147,6 +147,7 @@ struct Opened {
     lock: Box<dyn LockGuard>,
     manifest: Manifest,
     recovered: Recovered,
+    direct: bool,
     predecessors: Vec<Weak<Shared>>,
 }
 
@@ -185,12 +186,13 @@ impl Shared {
             // The tail was flushed and read back: it is durable now, and no later opening may call it torn.
             manifest.write(|slot| (slot.clean, slot.watermark) = (false, recovered.end.sequence))?;
         }
-        let found = Opened { directory, lock, manifest, recovered, predecessors };
+        let direct = manifest.takes_direct_writes()?;
+        let found = Opened { directory, lock, manifest, recovered, direct, predecessors };
         Ok(Shared::assemble(options, path, found))
     }
 
     fn assemble(options: &Options, path: &Path, found: Opened) -> Arc<Shared> {
-        let Opened { directory, lock, manifest, recovered, predecessors } = found;
+        let Opened { directory, lock, manifest, recovered, direct, predecessors } = found;
         let Recovered { state, chain, mut prepared, report, end, has_rest, .. } = recovered;
         let Recovered { tail_batches, unechoed, unechoed_link, .. } = recovered;
         let highest = manifest.slot.highest_created;
@@ -249,6 +251,7 @@ impl Shared {
                 callbacks: Callbacks::default(),
                 driving: 0,
                 returned: Vec::new(),
+                buffers: Vec::new(),
                 waiting: Waiting::default(),
                 watching: 0,
                 ready: false,
@@ -263,6 +266,7 @@ impl Shared {
             followers: Followers::default(),
             readable: RwLock::new(Readable { state, segments, written: end.sequence }),
             staged: Staged::default(),
+            direct,
             predecessors,
             worker: Worker::default(),
         })

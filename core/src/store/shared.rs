@@ -15,7 +15,7 @@ use super::worker::Worker;
 use crate::commit::{Commit, Write};
 use crate::error::{Error, Result};
 use crate::format::segment::SegmentHeader;
-use crate::io::{Directory, LockGuard, generation};
+use crate::io::{AlignedBuffer, Directory, LockGuard, generation};
 use crate::options::{Options, Position};
 use crate::recovery::RecoveryReport;
 use crate::registry::lock;
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(super) followers: Followers,
     pub(super) readable: RwLock<Readable>,
     pub(super) staged: Staged,
+    /// Do writes of whole blocks pass by the page cache?
+    pub(super) direct: bool,
     /// Poisoned stores of the same directory whose place this one took.
     pub(super) predecessors: Vec<Weak<Shared>>,
     pub(super) worker: Worker,
@@ -103,6 +105,8 @@ pub(super) struct Core {
     /// Disk writes that have returned while one before them has not.
     pub(super) returned: Vec<Write>,
     pub(super) waiting: Waiting,
+    /// Memory of writes that have returned, for those to come.
+    pub(super) buffers: Vec<AlignedBuffer>,
     /// How many threads wait for `changed`.
     pub(super) watching: usize,
     /// May the log be written? False until the clean mark is cleared, or, after an unclean stop, until every unused

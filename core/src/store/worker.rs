@@ -190,8 +190,9 @@ impl Shared {
 
     /// Does what there is to do. Whatever comes about meanwhile wakes the worker again.
     fn work(&self) {
+        self.drive_idle();
         self.prepare_ahead();
-        self.maintain_if_asked();
+        self.maintain_behind_writers();
     }
 
     /// May a thread of the store's own do what writers need not wait for?

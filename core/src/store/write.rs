@@ -19,9 +19,8 @@ use std::sync::MutexGuard;
 impl Shared {
     /// Writes a batch and returns when it is as durable as was asked. Blocks on the disk.
     pub(crate) fn write(&self, mut batch: Batch, durability: Durability) -> Result<Position> {
-        let durable = durability == Durability::Durable;
         if batch.is_empty() {
-            return self.write_nothing(durable);
+            return self.write_nothing(durability);
         }
         let snapshots = batch.take_snapshots();
         if snapshots.iter().any(|(_, snapshot)| !snapshot.is_of(self)) {
@@ -29,7 +28,7 @@ impl Shared {
                 "a snapshot that was written in another opening of a store, or in another store",
             ));
         }
-        self.write_sealed(batch.seal(&self.options)?, snapshots, durable)
+        self.write_sealed(batch.seal(&self.options)?, snapshots, durability)
     }
 
     /// As [`Shared::write`], for a batch with operations. One that would change nothing is not written.
@@ -37,27 +36,37 @@ impl Shared {
         &self,
         sealed: Sealed,
         mut snapshots: Vec<(usize, UnnamedSnapshot)>,
-        durable: bool,
+        durability: Durability,
     ) -> Result<Position> {
-        let (core, Some(sequence)) = self.accept(sealed, &mut snapshots, durable)? else {
-            return self.write_nothing(durable);
+        let (core, Some(sequence)) = self.accept(sealed, &mut snapshots, durability != Durability::Buffered)? else {
+            return self.write_nothing(durability);
         };
-        let until = if durable { Until::Durable(sequence) } else { Until::Written(sequence) };
-        let core = self.drive(core, until)?;
-        self.maintain_in_passing(core, durable);
+        let core = match durability {
+            Durability::Durable => self.drive(core, Until::Durable(sequence))?,
+            Durability::Buffered => self.drive(core, Until::Written(sequence))?,
+            Durability::Submitted => self.leave_to_others(core)?,
+        };
+        self.maintain_in_passing(core, durability == Durability::Durable);
         Ok(Position(sequence))
     }
 
     /// A write's word covers everything before it, also when it adds nothing: what makes it change nothing may be a
     /// batch of another thread that is not written yet.
-    fn write_nothing(&self, durable: bool) -> Result<Position> {
-        if durable {
+    fn write_nothing(&self, durability: Durability) -> Result<Position> {
+        if durability == Durability::Durable {
             return self.sync();
         }
-        let core = self.core();
+        let mut core = self.core();
         core.check_writable()?;
         let accepted = core.commit.accepted();
-        self.drive(core, Until::Written(accepted)).map(|_| Position(accepted))
+        match durability {
+            Durability::Submitted => {
+                core.commit.want(accepted);
+                drop(self.leave_to_others(core)?);
+            }
+            _ => drop(self.drive(core, Until::Written(accepted))?),
+        }
+        Ok(Position(accepted))
     }
 
     /// Makes everything that is accepted durable, commit indexes that were noted included. Blocks on the disk.
@@ -69,7 +78,7 @@ impl Shared {
             drop(core);
             let mut sealed = Sealed::default();
             sealed.put_in_front(&notes);
-            return self.write_sealed(sealed, Vec::new(), true);
+            return self.write_sealed(sealed, Vec::new(), Durability::Durable);
         }
         let accepted = core.commit.accepted();
         core.commit.want(accepted);
@@ -99,7 +108,7 @@ impl Shared {
 
     /// Checks a batch, makes room for it if need be, and sequences it; no number if it would change nothing. An error
     /// leaves no trace.
-    fn accept(
+    pub(super) fn accept(
         &self,
         mut sealed: Sealed,
         snapshots: &mut [(usize, UnnamedSnapshot)],

@@ -32,7 +32,7 @@ impl Changes {
             Workload::Append => vec![(0, self.append(&model.group(0), 3))],
             Workload::Replace => self.one(model, 2, Changes::replacement),
             Workload::Groups => self.joint(model, 8, |dice| dice.below(12) * 1_000_003, Changes::of_many_groups),
-            Workload::Buffered => self.one(model, 2, Changes::small),
+            Workload::Buffered | Workload::Overlap => self.one(model, 2, Changes::small),
             Workload::Holes => self.joint(model, 3, |dice| dice.below(3), Changes::hole),
             Workload::Purge | Workload::Retire => self.purging(model),
             Workload::Snapshots => self.joint(model, 3, |dice| dice.below(3), Changes::snapshot),

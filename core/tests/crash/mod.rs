@@ -7,6 +7,7 @@
 //! 4. The [`oracle`] compares with the [`model`] after exactly k batches, one k for all groups, durable ≤ k ≤ accepted.
 #![allow(dead_code, reason = "the enumeration and the planted mistakes use one part each")]
 
+pub(crate) mod burst;
 pub(crate) mod changes;
 pub(crate) mod dice;
 pub(crate) mod enumeration;

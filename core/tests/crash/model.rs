@@ -86,6 +86,12 @@ impl Write {
             changes => store.write_with(batch_of(store, changes)?, self.durability),
         }
     }
+
+    /// Has the store sequence the write, and no more.
+    pub(crate) fn submit(&self, store: &Store) -> Result<Position> {
+        let changes: Vec<_> = self.changes.iter().collect();
+        store.submit(batch_of(store, &changes)?, self.durability)
+    }
 }
 
 fn send_one(store: &Store, group: u64, change: &Change, durability: Durability) -> Result<Position> {

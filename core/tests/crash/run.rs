@@ -1,6 +1,7 @@
 //! One run of a workload: the script is carried out on a simulated disk, the store is ended and opened again in every way
 //! there is, and every moment of it is handed to the enumeration.
 
+use super::burst::Burst;
 use super::dice::Dice;
 use super::enumeration::Enumeration;
 use super::history::{History, Promise};
@@ -60,11 +61,12 @@ impl<'a> Run<'a> {
         while let Some(step) = script.next(self.history.last()) {
             match step {
                 Step::Write(write) => self.write(&Arc::new(write))?,
+                Step::Burst(writes) => self.burst(writes)?,
                 Step::Idle(write) => self.write_nothing(&write)?,
                 Step::Note(group, index) => self.note(group, index)?,
                 Step::Sync => self.sync()?,
                 Step::Maintain => self.maintain()?,
-                Step::Reopen(reopening, write) => self.reopen(reopening, write)?,
+                Step::Reopen(reopening, writes) => self.reopen(reopening, writes)?,
             }
             self.check_retired()?;
         }
@@ -97,6 +99,41 @@ impl<'a> Run<'a> {
             return Err(self.violation(format!("{promised:?} after durable write {position}")));
         }
         self.pad()
+    }
+
+    fn send_all(&mut self, mut writes: Vec<Write>) -> Verdict {
+        match writes.len() {
+            1 => self.send(&Arc::new(writes.remove(0))),
+            _ => self.send_burst(writes),
+        }
+    }
+
+    fn burst(&mut self, writes: Vec<Write>) -> Verdict {
+        self.send_burst(writes)?;
+        self.explore()
+    }
+
+    /// As many callers at once as there are writes; the store must accept all of them.
+    fn send_burst(&mut self, writes: Vec<Write>) -> Verdict {
+        let durable = writes.iter().rposition(|write| write.durability == Durability::Durable);
+        let durable = durable.map_or(0, |place| self.history.accepted() + 1 + place as u64);
+        self.play_burst(writes).map_err(|error| self.violation(format!("a write failed: {error}")))?;
+        let (accepted, store) = (self.history.accepted(), self.store());
+        let reached = store.written().and_then(|written| Ok((written.0, store.durable()?.0)));
+        match reached.map_err(|error| self.violation(error.to_string()))? {
+            (written, reached) if written == accepted && reached >= durable => self.pad(),
+            reached => Err(self.violation(format!("{reached:?} written and durable of {accepted} and {durable}"))),
+        }
+    }
+
+    fn play_burst(&mut self, writes: Vec<Write>) -> Result<(), duramen::Error> {
+        let mut dice = self.plan.dice(&[0, self.history.accepted()]);
+        let store = self.store().clone();
+        let mut burst = Burst::new(&store, &self.disk);
+        let played = burst.play(writes, &mut self.history, &mut dice);
+        let most = &mut self.enumeration.tally.most_under_way;
+        *most = burst.most_under_way.max(*most);
+        played
     }
 
     /// The write as the store writes it: commit indexes that were noted ride with the first batch of their group.
@@ -222,7 +259,7 @@ impl<'a> Run<'a> {
 
     // -- ends, and what follows
 
-    fn reopen(&mut self, reopening: Reopening, write: Write) -> Verdict {
+    fn reopen(&mut self, reopening: Reopening, writes: Vec<Write>) -> Verdict {
         match reopening {
             Reopening::Close => {
                 self.close()?;
@@ -240,14 +277,14 @@ impl<'a> Run<'a> {
                 self.move_to(killed);
                 self.open_after_process()
             }
-            Reopening::PowerCut => self.cut_power_during(write),
-            Reopening::FailedFlush => self.fail_flush_during(write),
+            Reopening::PowerCut => self.cut_power_during(writes),
+            Reopening::FailedFlush => self.fail_flush_during(writes),
         }
     }
 
     /// The power fails at one of the moments of a write, or behind it. Whatever was lost is written again.
-    fn cut_power_during(&mut self, write: Write) -> Verdict {
-        self.send(&Arc::new(write))?;
+    fn cut_power_during(&mut self, writes: Vec<Write>) -> Verdict {
+        self.send_all(writes)?;
         self.watch.note_rest(&self.disk);
         let moments = self.watch.take();
         self.enumeration.moments(&moments, &self.history, false)?;
@@ -265,7 +302,11 @@ impl<'a> Run<'a> {
     }
 
     /// A flush fails and poisons the store. What it covered may be there afterwards or not.
-    fn fail_flush_during(&mut self, write: Write) -> Verdict {
+    fn fail_flush_during(&mut self, mut writes: Vec<Write>) -> Verdict {
+        if writes.len() > 1 {
+            return self.fail_flush_during_burst(writes);
+        }
+        let write = writes.remove(0);
         let write = self.with_notes(&Arc::new(Write { durability: Durability::Durable, ..write }));
         self.disk.fail(Fault::new(Calls::Only(OperationKind::SyncData), Failure::InputOutput).named(".seg"));
         self.history.push(Arc::clone(&write));
@@ -279,6 +320,25 @@ impl<'a> Run<'a> {
         self.enumeration.moments(&moments, &self.history, false)?;
         if !refused {
             // A store that goes on after a failed flush must have kept its word nevertheless.
+            return self.cut_power(&moments[moments.len() - 1..]);
+        }
+        self.retire_store();
+        self.explore()?;
+        let promise = self.watch.promised();
+        self.open(promise, promise)
+    }
+
+    /// The same while several calls are under way. It may be that none of them was a flush.
+    fn fail_flush_during_burst(&mut self, writes: Vec<Write>) -> Verdict {
+        let nth = self.dice.within(1..3);
+        let fault = Fault::new(Calls::Only(OperationKind::SyncData), Failure::InputOutput).named(".seg").nth(nth);
+        self.disk.fail(fault);
+        let refused = self.play_burst(writes).is_err() || self.store().sync().is_err();
+        self.disk.clear_faults();
+        self.watch.note_rest(&self.disk);
+        let moments = self.watch.take();
+        self.enumeration.moments(&moments, &self.history, false)?;
+        if !refused {
             return self.cut_power(&moments[moments.len() - 1..]);
         }
         self.retire_store();

@@ -40,8 +40,8 @@ pub(crate) fn voted_meanwhile(bugs: Bugs) -> Result<(), String> {
     changed_meanwhile(bugs, vote(7, 1), vote(8, 2))
 }
 
-/// Group 1 has `before` in the oldest segment; everything else is purged. The flush of that is held, so that `meanwhile`
-/// is accepted and not written when maintenance makes up its mind.
+/// Group 1 has `before` in the oldest segment; everything else is purged. The flush of that is held, and that of one more
+/// write, so that `meanwhile` is accepted and not written when maintenance makes up its mind.
 fn changed_meanwhile(bugs: Bugs, before: Change, meanwhile: Change) -> Result<(), String> {
     let disk = SimulatedDisk::new(1);
     let store = open(Arc::new(disk.clone()), bugs);
@@ -55,23 +55,27 @@ fn changed_meanwhile(bugs: Bugs, before: Change, meanwhile: Change) -> Result<()
         wrote(Write::durable(0, Change::Append(entries(index, 1, LARGE)))).send(&store).map_err(text)?;
     }
     let purge = wrote(Write::durable(0, purge(LARGE_ENTRIES)));
+    let between = wrote(Write::durable(0, Change::Append(entries(LARGE_ENTRIES + 1, 1, 100))));
     let meanwhile = wrote(Write::durable(1, meanwhile));
     let accepted = accepted(&store);
     let flushes = disk.block_flushes();
     thread::scope(|scope| {
         let purging = scope.spawn(|| purge.send(&store));
         flushes.wait_until_blocked();
+        let writing = scope.spawn(|| between.send(&store));
+        flushes.wait_until_blocked_by(2);
         let changing = scope.spawn(|| meanwhile.send(&store));
-        while accepted + 2 > self::accepted(&store) {
+        while accepted + 3 > self::accepted(&store) {
             thread::yield_now();
         }
         let maintaining = scope.spawn(|| store.maintain());
         let begun = Instant::now();
-        while accepted + 3 > self::accepted(&store) && begun.elapsed() < PATIENCE {
+        while accepted + 4 > self::accepted(&store) && begun.elapsed() < PATIENCE {
             thread::yield_now();
         }
         drop(flushes);
         purging.join().expect("no panic").map_err(text)?;
+        writing.join().expect("no panic").map_err(text)?;
         changing.join().expect("no panic").map_err(text)?;
         maintaining.join().expect("no panic").map_err(text)
     })?;

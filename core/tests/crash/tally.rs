@@ -57,6 +57,8 @@ pub(crate) struct Tally {
     pub(crate) in_first_writes: u64,
     /// Of these, after a crash inside maintenance: releasing, rewriting, removing what is needed no more.
     pub(crate) in_maintenance: u64,
+    /// So many calls to the disk were under way at once.
+    pub(crate) most_under_way: usize,
     /// States in which accepted batches were gone,
     cuts: u64,
     /// in which a torn batch was reported,
@@ -94,6 +96,7 @@ impl Tally {
         self.in_openings += other.in_openings;
         self.in_first_writes += other.in_first_writes;
         self.in_maintenance += other.in_maintenance;
+        self.most_under_way = self.most_under_way.max(other.most_under_way);
         self.cuts += other.cuts;
         self.torn += other.torn;
         self.retries += other.retries;
@@ -127,8 +130,8 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "  lost the end in {}, told of a torn batch in {}, retried in {}",
-            self.cuts, self.torn, self.retries
+            "  lost the end in {}, told of a torn batch in {}, retried in {}; {} calls under way at once",
+            self.cuts, self.torn, self.retries, self.most_under_way
         )?;
         write!(f, "  injected:")?;
         let mut fired = self.injections.iter().filter(|(_, count)| **count > 0);

@@ -137,7 +137,7 @@ impl Watched {
         match self.call {
             Call::None => false,
             Call::Write(batch, Durability::Durable) => reached(store.durable().ok().map(|at| at.0), batch),
-            Call::Write(batch, Durability::Buffered) => reached(store.written().ok().map(|at| at.0), batch),
+            Call::Write(batch, _) => reached(store.written().ok().map(|at| at.0), batch),
             Call::Maintain => true,
         }
     }

@@ -54,6 +54,8 @@ pub(crate) enum Workload {
     Many,
     /// Handles of poisoned stores that read on while others have taken their place.
     Retire,
+    /// Several callers at once, durable and buffered: two calls to the disk are under way, in any order.
+    Overlap,
 }
 
 /// How much of a run is looked at.
@@ -68,7 +70,7 @@ pub(crate) struct Sampling {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 10] = [
+    pub(crate) const ALL: [Workload; 11] = [
         Workload::Append,
         Workload::Replace,
         Workload::Groups,
@@ -79,6 +81,7 @@ impl Workload {
         Workload::Lagging,
         Workload::Many,
         Workload::Retire,
+        Workload::Overlap,
     ];
 
     /// How replay lines name it.
@@ -94,6 +97,7 @@ impl Workload {
             Workload::Lagging => "h",
             Workload::Many => "i",
             Workload::Retire => "j",
+            Workload::Overlap => "k",
         }
     }
 
@@ -110,13 +114,14 @@ impl Workload {
             Workload::Lagging => 48 << 10,
             Workload::Many => 512 << 10,
             Workload::Retire => 44 << 10,
+            Workload::Overlap => 128 << 10,
         }
     }
 
     pub(crate) fn sampling(self) -> Sampling {
         match self {
             Workload::Many => Sampling { moments_one_in: 8, states_max: 4, second_crash_one_in: 8 },
-            Workload::Append | Workload::Replace | Workload::Groups | Workload::Buffered => {
+            Workload::Append | Workload::Replace | Workload::Groups | Workload::Buffered | Workload::Overlap => {
                 Sampling { moments_one_in: 1, states_max: 300, second_crash_one_in: 12 }
             }
             _ => Sampling { moments_one_in: 1, states_max: 150, second_crash_one_in: 12 },
@@ -136,6 +141,7 @@ impl Workload {
     fn operations(self) -> u64 {
         match self {
             Workload::Many => 40,
+            Workload::Overlap => 48,
             _ => 152,
         }
     }
@@ -144,6 +150,7 @@ impl Workload {
     fn operations_per_opening(self) -> u64 {
         match self {
             Workload::Many => 12,
+            Workload::Overlap => 5,
             _ => 17,
         }
     }
@@ -160,16 +167,19 @@ impl Workload {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Write(Write),
+    /// Writes of several callers at once.
+    Burst(Vec<Write>),
     /// A write that changes nothing.
     Idle(Write),
     /// The commit index of a group is known.
     Note(u64, u64),
     Sync,
     Maintain,
-    Reopen(Reopening, Write),
+    Reopen(Reopening, Vec<Write>),
 }
 
-/// How a store ends before it is opened again. The write that comes along is for those that happen in the middle of one.
+/// How a store ends before it is opened again. The writes that come along are for those that happen in the middle of one, or
+/// of a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reopening {
     /// It is closed.
@@ -209,9 +219,12 @@ impl Script {
             let kinds = self.workload.reopenings();
             let kind = kinds[usize::try_from(self.reopenings).unwrap() % kinds.len()];
             self.reopenings += 1;
-            return Some(Step::Reopen(kind, self.write(model)));
+            return Some(Step::Reopen(kind, self.writes(model)));
         }
         self.operations += 1;
+        if self.workload == Workload::Overlap {
+            return Some(Step::Burst(self.writes(model)));
+        }
         Some(match self.pause(model) {
             Some(step) => step,
             None => match self.any_write(model) {
@@ -230,7 +243,7 @@ impl Script {
     fn pause(&mut self, model: &Model) -> Option<Step> {
         let roll = self.dice.below(28);
         match self.workload {
-            Workload::Append | Workload::Replace | Workload::Groups => None,
+            Workload::Append | Workload::Replace | Workload::Groups | Workload::Overlap => None,
             Workload::Buffered => (roll < 4).then_some(Step::Sync),
             _ => match roll {
                 0 => Some(Step::Sync),
@@ -239,6 +252,18 @@ impl Script {
                 _ => None,
             },
         }
+    }
+
+    /// As many writes as callers come at once, each after those before.
+    fn writes(&mut self, model: &Model) -> Vec<Write> {
+        let callers = if self.workload == Workload::Overlap { self.dice.within(2..7) } else { 1 };
+        let (mut model, mut writes) = (model.clone(), Vec::new());
+        for _ in 0..callers {
+            let write = self.write(&model);
+            model = model.after(&write);
+            writes.push(write);
+        }
+        writes
     }
 
     /// A write that changes something.

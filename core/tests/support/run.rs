@@ -165,7 +165,13 @@ impl Run<'_> {
     fn write(&mut self, parts: &[Part], durability: Durability) -> Checked {
         let changes = self.changes(parts);
         let result = model::write(self.store(), &changes, durability);
-        self.judge(&changes, durability, result)
+        self.judge(&changes, durability, result)?;
+        if durability == Durability::Submitted {
+            // It can be read when somebody has waited for it.
+            let waited = self.store().write_with(Batch::new(), Durability::Buffered);
+            waited.map_err(|error| format!("what was submitted cannot be waited for: {error}"))?;
+        }
+        Ok(())
     }
 
     /// Compares the result of a write with the model's, which then has it too.
@@ -845,6 +851,7 @@ impl Run<'_> {
         self.tally.see(match durability {
             Durability::Durable => "durable write",
             Durability::Buffered => "buffered write",
+            Durability::Submitted => "submitted write",
         });
         if changes.len() > 1 {
             self.tally.see("joint batch");

@@ -271,7 +271,7 @@ fn step(random: &mut Random) -> Step {
 }
 
 fn durability(random: &mut Random) -> Durability {
-    random.pick(&[Durability::Durable, Durability::Buffered])
+    random.pick(&[Durability::Durable, Durability::Buffered, Durability::Submitted])
 }
 
 fn crash(random: &mut Random) -> Crash {

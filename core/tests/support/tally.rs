@@ -30,6 +30,7 @@ pub(crate) const OPERATIONS: &[&str] = &[
     "a note that is lost",
     "durable write",
     "buffered write",
+    "submitted write",
     "get",
     "read, no limit",
     "read, limited bytes",

@@ -128,10 +128,15 @@ impl Shared {
         }
     }
 
-    /// Does what writes have found due. Called by the worker alone; the files, which may take long, go without a lock.
-    pub(super) fn maintain_if_asked(&self) {
-        if !self.core().outlook.asked {
-            return;
+    /// Does what writes have found due, or have made so without waiting for it. Called by the worker alone; the files, which
+    /// may take long, go without a lock.
+    pub(super) fn maintain_behind_writers(&self) {
+        {
+            let mut core = self.core();
+            let durable = core.commit.durable() == core.commit.written_through();
+            if !core.outlook.asked && !self.is_due(&mut core, durable) {
+                return;
+            }
         }
         let mut maintenance = lock(&self.maintenance);
         {
