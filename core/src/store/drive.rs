@@ -35,14 +35,14 @@ impl Shared {
     }
 
     /// Sees to it that somebody carries out what was submitted, without waiting for it; but too much of it is carried out
-    /// here, and all of it where the store has no thread of its own.
+    /// here, and all of it where the store lacks the thread that it might have.
     pub(super) fn leave_to_others<'a>(&'a self, core: MutexGuard<'a, Core>) -> Result<MutexGuard<'a, Core>> {
         if core.commit.waiting_bytes() > SUBMITTED_BYTES_MAX {
             let accepted = core.commit.accepted();
             return self.drive(core, Until::Written(accepted));
         }
         self.hand_over(&core);
-        if self.worker.is_there() {
+        if self.worker.is_there() || !self.runs_in_background() {
             return Ok(core);
         }
         drop(core);
