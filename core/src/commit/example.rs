@@ -66,7 +66,7 @@ fn example() -> Vec<u8> {
         Some(Action::Write(write)) => {
             let mut buffer = AlignedBuffer::default();
             write.encode(&mut buffer).expect("memory for a small write");
-            buffer.to_vec()
+            buffer[..size(write.end() - write.offset)].to_vec()
         }
         action => panic!("the first action is {action:?}"),
     }

@@ -199,6 +199,8 @@ impl Machine {
         let packed_under_way = self.has_packed_under_way();
         self.check(!(write.packed && packed_under_way), || "two packed writes under way".into());
         let is_whole = write.offset % BLOCK_BYTES == 0 && end % BLOCK_BYTES == 0;
+        let begins_a_block = write.offset % BLOCK_BYTES == 0 || write.end() > round_up(write.offset, BLOCK_BYTES);
+        self.check(is_whole || !begins_a_block || end % BLOCK_BYTES == 0, || "a block is begun and not filled".into());
         self.check(write.packed || is_whole, || "a write that holds a durable batch is no whole blocks".into());
         for batch in &write.batches {
             let header = Header::decode(&batch.front).expect("a header");
@@ -207,7 +209,7 @@ impl Machine {
             });
         }
         self.check_echo(&write);
-        self.end = end;
+        self.end = if write.packed { write.end() } else { end };
         self.writes.push(Written { through: write.through, packed: write.packed, has_returned: false });
         self.under_way.push(Issued::Write(write));
     }

@@ -32,11 +32,21 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// Puts the bytes of the write into a buffer, every entry stamped. One that is not packed is padded to whole blocks.
+    /// Where the last batch ends.
+    pub(super) fn end(&self) -> u64 {
+        self.batches.last().map_or(self.offset, |batch| batch.end())
+    }
+
+    /// Where the padding ends. Every block that is begun is filled: the page cache would have to read the rest of it from the
+    /// disk first. Behind what an earlier packed write has begun there is nothing to be filled.
+    fn padded_end(&self) -> u64 {
+        let begun = if self.packed { round_up(self.offset, BLOCK_BYTES) } else { self.offset };
+        if self.end() > begun { round_up(self.end(), BLOCK_BYTES) } else { self.end() }
+    }
+
+    /// Puts the bytes of the write into a buffer, every entry stamped, and zeros behind the last one.
     pub(crate) fn encode(&self, bytes: &mut AlignedBuffer) -> Result<(), Error> {
-        let last = self.batches.last().map_or(self.offset, |batch| batch.end());
-        let end = if self.packed { last } else { round_up(last, BLOCK_BYTES) };
-        let length = size(end - self.offset);
+        let length = size(self.padded_end() - self.offset);
         bytes.clear();
         bytes.try_reserve(length).map_err(|_| Error::NoMemory { bytes: length as u64 })?;
         let stamp = stamp_of(&self.segment.salt);
