@@ -4,7 +4,7 @@
 //! `child_…`, which do nothing otherwise.
 #![forbid(unsafe_code)]
 
-use duramen::io::{Access, Directory, Disk, File, Lock, RealDisk};
+use duramen::io::{Access, AlignedBuffer, Directory, Disk, File, Lock, RealDisk};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -12,6 +12,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread;
 use tempfile::TempDir;
 
 const CHILD_FOLDER: &str = "DURAMEN_TEST_CHILD_FOLDER";
@@ -31,6 +32,23 @@ fn mode(path: &Path) -> u32 {
 /// Bytes that repeat nowhere within a block.
 fn pattern(length: u32) -> Vec<u8> {
     (0..length).map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect()
+}
+
+/// So many bytes of one value, as direct writes take them.
+fn blocks(length: usize, value: u8) -> AlignedBuffer {
+    let mut blocks = AlignedBuffer::new();
+    blocks.resize(length, value);
+    blocks
+}
+
+/// What the page cache shows of a file and what lies behind it are these bytes.
+fn assert_holds(file: &dyn File, expected: &[u8]) {
+    assert_eq!(file.len().unwrap(), expected.len() as u64);
+    let mut read = vec![0; expected.len()];
+    file.read_exact_at(0, &mut read).unwrap();
+    assert!(read == expected, "in the page cache");
+    file.read_durable_exact_at(0, &mut read).unwrap();
+    assert!(read == expected, "past the page cache");
 }
 
 /// Starts this program for one test with a umask of its own.
@@ -288,6 +306,193 @@ fn a_prewrite_lengthens_with_zeros_that_take_their_room_and_never_shortens() {
     file.read_durable_exact_at(0, &mut read).unwrap();
     assert_eq!(read[..5000], pattern(5000));
     assert!(read[5000..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_prewrite_from_any_size_to_any_other_adds_zeros_and_nothing_else() {
+    let folder = folder();
+    let directory = open(folder.path());
+    let cases =
+        [(0, 1), (0, 4096), (1, 4095), (5000, 6000), (4095, 4097), (4096, 8192), (8192, 8193), (5000, 3_000_001)];
+    for (before, after) in cases {
+        let file = directory.create(&format!("{before}-{after}")).unwrap();
+        file.write_all_at(0, &vec![7; before]).unwrap();
+        file.prewrite(after as u64).unwrap();
+        assert_holds(&*file, &[vec![7; before], vec![0; after - before]].concat());
+        file.sync_data().unwrap();
+        assert_holds(&*file, &[vec![7; before], vec![0; after - before]].concat());
+    }
+}
+
+#[test]
+fn an_allocation_lengthens_with_zeros_that_take_their_room_and_never_shortens() {
+    let folder = folder();
+    let file = open(folder.path()).create("log").unwrap();
+    file.write_all_at(0, &[7; 5000]).unwrap();
+    file.allocate(1_000_001).unwrap();
+    let metadata = fs::metadata(folder.path().join("log")).unwrap();
+    assert_eq!(metadata.len(), 1_000_001);
+    assert!(metadata.blocks() * 512 >= 1_000_001, "{} blocks", metadata.blocks());
+    file.allocate(10).unwrap();
+    file.allocate(1_000_001).unwrap();
+    file.sync_data().unwrap();
+    assert_holds(&*file, &[vec![7; 5000], vec![0; 995_001]].concat());
+    file.write_all_at(8192, &[8; 100]).unwrap();
+    file.sync_data().unwrap();
+    assert_holds(&*file, &[vec![7; 5000], vec![0; 3192], vec![8; 100], vec![0; 991_709]].concat());
+    assert!(open(folder.path()).open("log", Access::Read).unwrap().allocate(2_000_000).is_err());
+}
+
+#[test]
+fn an_allocation_of_more_than_any_file_may_have_fails_and_leaves_the_file_as_it_was() {
+    let folder = folder();
+    let file = open(folder.path()).create("log").unwrap();
+    file.write_all_at(0, b"text").unwrap();
+    file.allocate(u64::MAX).unwrap_err();
+    file.allocate(i64::MAX as u64).unwrap_err();
+    assert_eq!(file.len().unwrap(), 4);
+}
+
+/// A file in which direct writes can be tested. Where the temporary folder refuses them there is none, and the tests of them
+/// prove only that it says so.
+fn file_for_direct_writes(folder: &TempDir) -> Option<Arc<dyn File>> {
+    let file = open(folder.path()).create("log").unwrap();
+    if file.takes_direct_writes().unwrap() {
+        return Some(file);
+    }
+    assert_eq!(file.write_direct_at(0, &blocks(4096, 1)).unwrap_err().kind(), ErrorKind::InvalidInput);
+    println!("{} refuses direct writes", folder.path().display());
+    None
+}
+
+#[test]
+fn a_direct_write_is_read_back_through_the_page_cache_and_past_it() {
+    let folder = folder();
+    let Some(file) = file_for_direct_writes(&folder) else { return };
+    let mut expected = pattern(1_000_000);
+    file.write_all_at(0, &expected).unwrap();
+    file.sync_data().unwrap();
+    // Now the page cache has all of it.
+    assert_holds(&*file, &expected);
+    for (offset, length, value) in [(0, 4096, 1), (8192, 65_536, 2), (409_600, 4096, 3), (4096, 4096, 4)] {
+        assert_eq!(file.write_direct_at(offset as u64, &blocks(length, value)).unwrap(), length);
+        expected[offset..offset + length].fill(value);
+        assert_holds(&*file, &expected);
+    }
+    file.sync_data().unwrap();
+    assert_holds(&*file, &expected);
+    assert_eq!(fs::read(folder.path().join("log")).unwrap(), expected);
+}
+
+#[test]
+fn direct_and_cached_writes_to_neighbouring_blocks_stay_what_they_are() {
+    let folder = folder();
+    let Some(file) = file_for_direct_writes(&folder) else { return };
+    file.prewrite(64 * 4096).unwrap();
+    let mut expected = vec![0; 64 * 4096];
+    for round in 1..=20_u8 {
+        for block in 0..64 {
+            // A block that was written one way is written the other way after the flush.
+            let (at, is_direct) = (block * 4096, (block + usize::from(round)) % 2 == 0);
+            let end = if is_direct { at + 4096 } else { at + 4000 };
+            match is_direct {
+                true => file.write_direct_all_at(at as u64, &blocks(4096, round)).unwrap(),
+                false => file.write_all_at(at as u64, &[round; 4000]).unwrap(),
+            }
+            expected[at..end].fill(round);
+        }
+        file.sync_data().unwrap();
+        assert_holds(&*file, &expected);
+    }
+}
+
+#[test]
+fn direct_and_cached_writes_of_two_threads_to_neighbouring_blocks_do_not_disturb_each_other() {
+    let folder = folder();
+    let Some(file) = file_for_direct_writes(&folder) else { return };
+    file.prewrite(64 * 4096).unwrap();
+    let write = |first: usize, write: &dyn Fn(u64, u8)| {
+        for round in 1..=10 {
+            (first..64).step_by(2).for_each(|block| write(block as u64 * 4096, round));
+            file.sync_data().unwrap();
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| write(0, &|at, round| file.write_direct_all_at(at, &blocks(4096, round)).unwrap()));
+        write(1, &|at, round| file.write_all_at(at, &[round; 4096]).unwrap());
+    });
+    assert_holds(&*file, &[10; 64 * 4096]);
+}
+
+#[test]
+fn a_direct_write_lengthens_the_file_and_fills_allocated_room() {
+    let folder = folder();
+    let Some(file) = file_for_direct_writes(&folder) else { return };
+    file.write_direct_all_at(4096, &blocks(8192, 1)).unwrap();
+    file.allocate(5 * 4096).unwrap();
+    file.write_direct_all_at(4 * 4096, &blocks(4096, 2)).unwrap();
+    file.sync_data().unwrap();
+    assert_holds(&*file, &[vec![0; 4096], vec![1; 8192], vec![0; 4096], vec![2; 4096]].concat());
+}
+
+#[test]
+fn a_direct_write_takes_whole_blocks_and_a_file_open_for_writing() {
+    let folder = folder();
+    let Some(file) = file_for_direct_writes(&folder) else { return };
+    file.write_all_at(0, &[1; 8192]).unwrap();
+    file.sync_data().unwrap();
+    let blocks = blocks(8192, 2);
+    for (offset, bytes) in [(512, &blocks[..4096]), (0, &blocks[..512]), (0, &blocks[512..4608]), (1, &blocks[..4096])]
+    {
+        assert_eq!(file.write_direct_at(offset, bytes).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+    assert_eq!(file.write_direct_at(0, &[]).unwrap(), 0);
+    let reader = open(folder.path()).open("log", Access::Read).unwrap();
+    assert!(!reader.takes_direct_writes().unwrap());
+    assert_eq!(reader.write_direct_at(0, &blocks).unwrap_err().raw_os_error(), Some(libc::EBADF));
+    assert_holds(&*file, &[1; 8192]);
+}
+
+#[test]
+fn a_removed_or_renamed_file_is_still_written_past_the_page_cache() {
+    let folder = folder();
+    let Some(removed) = file_for_direct_writes(&folder) else { return };
+    let directory = open(folder.path());
+    let renamed = directory.create("renamed").unwrap();
+    directory.rename("renamed", "log").unwrap();
+    for (file, value) in [(removed, 1), (renamed, 2)] {
+        file.write_direct_all_at(0, &blocks(4096, value)).unwrap();
+        assert_holds(&*file, &[value; 4096]);
+    }
+    assert_eq!(fs::read(folder.path().join("log")).unwrap(), [2; 4096]);
+}
+
+#[test]
+fn a_file_system_without_direct_writes_says_so() {
+    // /proc refuses O_DIRECT, also for a file that may be opened for writing.
+    let file = open("/proc/thread-self".as_ref()).open("comm", Access::ReadWrite).unwrap();
+    for _ in 0..2 {
+        assert!(!file.takes_direct_writes().unwrap());
+        assert_eq!(file.write_direct_at(0, &blocks(4096, 1)).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    }
+}
+
+#[test]
+fn a_file_in_memory_is_written_whether_or_not_the_kernel_lets_it_past_the_page_cache() {
+    // tmpfs refuses O_DIRECT up to Linux 6.5. Without /dev/shm there is nothing to see.
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else { return };
+    let file = open(folder.path()).create("log").unwrap();
+    file.prewrite(10_000).unwrap();
+    file.allocate(20_480).unwrap();
+    let mut expected = vec![0; 20_480];
+    if let Some(file) = file_for_direct_writes(&tempfile::tempdir_in("/dev/shm").unwrap()) {
+        file.write_direct_all_at(0, &blocks(8192, 1)).unwrap();
+        assert_holds(&*file, &[1; 8192]);
+    }
+    file.write_all_at(4096, &[2; 4096]).unwrap();
+    expected[4096..8192].fill(2);
+    file.sync_data().unwrap();
+    assert_holds(&*file, &expected);
 }
 
 #[test]

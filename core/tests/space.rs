@@ -1,15 +1,19 @@
 //! Disk space comes back: how large a store may become, sampled after every call, on a real file system.
 
+use duramen::io::{Disk, OperationKind, SimulatedDisk};
 use duramen::{Batch, Durability, Entry, HardState, Log, Options, Store};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MIB: u64 = 1 << 20;
 
 /// What the files of a directory take.
 fn size_of(directory: &Path) -> u64 {
     let files = std::fs::read_dir(directory).expect("the directory is there");
-    files.map(|file| file.expect("a file").metadata().expect("it is there").len()).sum()
+    // The store may remove a file meanwhile.
+    files.map(|file| file.expect("a file").metadata().map_or(0, |metadata| metadata.len())).sum()
 }
 
 fn entries(first: u64, count: u64, bytes: usize) -> Vec<Entry> {
@@ -47,6 +51,7 @@ fn fifty_snapshots_of_a_thousand_entries_never_take_more_than_8_mib() {
         largest = largest.max(size_of(&path));
         assert_eq!(log.snapshot_id().unwrap().unwrap().index, first + 999);
     }
+    store.maintain().unwrap();
     let files = std::fs::read_dir(&path).unwrap();
     let snapshots = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|kind| kind == "snap"));
     assert_eq!(snapshots.count(), 1, "only the current one is there");
@@ -176,4 +181,32 @@ fn small_state_of_many_groups_is_not_carried_with_every_write() {
     // Twenty batches carry everything once; nine megabytes were written meanwhile.
     assert!(store.stats().unwrap().carried < 200, "{:?}", store.stats());
     assert!(store.stats().unwrap().released > 0);
+}
+
+/// Both slots once, however many segments go.
+#[test]
+fn a_purge_of_thirty_segments_writes_the_manifest_twice() {
+    let disk = SimulatedDisk::new(1);
+    let options = Options::new().segment_bytes(64 << 10).disk(Arc::new(disk.clone()));
+    let store = options.open("/store").expect("it opens");
+    for part in entries(1, 1_200, 1_024).chunks(8) {
+        store.log(0).append(part).expect("there is room");
+    }
+    let segments = store.stats().unwrap().segments;
+    assert!(segments > 30, "only {segments} segments");
+    let written = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&written);
+    disk.on_operation(Some(Box::new(move |operation, _| {
+        let is_manifest = operation.kind == OperationKind::Write && &*operation.name == "MANIFEST";
+        counted.fetch_add(u64::from(is_manifest), Ordering::Relaxed);
+    })));
+    store.log(0).purge(1_200, 1, b"").expect("a purge");
+    disk.on_operation(None);
+    let stats = store.stats().unwrap();
+    assert!(stats.released >= 30, "{stats:?}");
+    assert_eq!(written.load(Ordering::Relaxed), 2, "{stats:?}");
+    let names = disk.open_directory("/store".as_ref(), false).unwrap().list().unwrap();
+    let left = names.iter().filter(|name| name.ends_with(".seg")).count() as u64;
+    assert_eq!(left, stats.segments, "{names:?}");
+    assert!(left <= 2 && stats.pool_files == 2, "{stats:?}");
 }

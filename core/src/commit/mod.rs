@@ -50,6 +50,9 @@ pub(crate) use write::{Stamped, Write};
 /// A disk write gathers batches up to this size, in bytes; a larger batch is written alone.
 const WRITE_BYTES_MAX: u64 = 4 << 20;
 
+/// A smaller segment is soon full as soon as it is begun, a larger one when it is half full.
+const HALF_FILLED_BYTES_MIN: u64 = 4 << 20;
+
 /// The segment that is kept back must hold a batch like this one: a purge and a few operations more.
 const KEPT_BACK: Need = Need { records: 4, bytes: BLOCK_BYTES, leaves: Leaves::Nothing };
 
@@ -283,6 +286,19 @@ impl Commit {
     /// Takes the prepared segments from `at` on away, so that they can be made larger.
     pub(crate) fn take_prepared(&mut self, at: usize) -> Vec<SegmentHeader> {
         self.prepared.split_off(at.min(self.prepared.len())).into()
+    }
+
+    /// How many segments are prepared behind the active one.
+    pub(crate) fn prepared(&self) -> usize {
+        self.prepared.len()
+    }
+
+    /// Will the active segment soon be full, with nothing behind it but the prepared one that is kept back?
+    pub(crate) fn is_short(&self) -> bool {
+        let is_soon_full = |Tail { header, position, .. }: &Tail| {
+            header.capacity < HALF_FILLED_BYTES_MIN || *position > header.capacity / 2
+        };
+        self.prepared.len() < 2 && self.tail.as_ref().is_some_and(is_soon_full)
     }
 
     /// May writing go on in the segment in which the log ends, after all? Only before anything was accepted that goes

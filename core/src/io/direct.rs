@@ -30,6 +30,12 @@ impl DirectFile {
         Self { access, direct: OnceLock::new() }
     }
 
+    /// A file whose file system has refused.
+    #[cfg(test)]
+    pub(super) fn refused() -> Self {
+        Self { access: Access::ReadWrite, direct: OnceLock::from(None) }
+    }
+
     /// Whether `file` can be written past the page cache.
     pub(super) fn takes_writes(&self, file: &fs::File) -> io::Result<bool> {
         Ok(self.access == Access::ReadWrite && self.direct(file)?.is_some())

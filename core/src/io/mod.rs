@@ -217,3 +217,81 @@ fn write_all(offset: u64, bytes: &[u8], mut write: impl FnMut(u64, &[u8]) -> io:
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// A file of which a direct write moves as many bytes as it was told, and nothing else works.
+    #[derive(Debug)]
+    struct ShortFile {
+        counts: Mutex<Vec<usize>>,
+        offsets: Mutex<Vec<u64>>,
+    }
+
+    impl File for ShortFile {
+        fn write_direct_at(&self, offset: u64, _blocks: &[u8]) -> io::Result<usize> {
+            self.offsets.lock().unwrap().push(offset);
+            match self.counts.lock().unwrap().remove(0) {
+                usize::MAX => Err(io::ErrorKind::Interrupted.into()),
+                count => Ok(count),
+            }
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            unreachable!()
+        }
+
+        fn read_at(&self, _offset: u64, _buffer: &mut [u8]) -> io::Result<usize> {
+            unreachable!()
+        }
+
+        fn read_durable_at(&self, _offset: u64, _buffer: &mut [u8]) -> io::Result<usize> {
+            unreachable!()
+        }
+
+        fn write_at(&self, _offset: u64, _bytes: &[u8]) -> io::Result<usize> {
+            unreachable!()
+        }
+
+        fn takes_direct_writes(&self) -> io::Result<bool> {
+            unreachable!()
+        }
+
+        fn allocate(&self, _size: u64) -> io::Result<()> {
+            unreachable!()
+        }
+
+        fn prewrite(&self, _size: u64) -> io::Result<()> {
+            unreachable!()
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            unreachable!()
+        }
+    }
+
+    /// Writes four blocks, where the single writes move so many bytes; what came of it, and where each began.
+    fn write_four_blocks(counts: &[usize]) -> (Option<io::ErrorKind>, Vec<u64>) {
+        let file = ShortFile { counts: Mutex::new(counts.to_vec()), offsets: Mutex::default() };
+        let written = file.write_direct_all_at(8192, &[0; 16_384]);
+        (written.err().map(|error| error.kind()), file.offsets.into_inner().unwrap())
+    }
+
+    #[test]
+    fn a_direct_write_goes_on_after_interruptions_at_the_block_that_it_did_not_finish() {
+        assert_eq!(write_four_blocks(&[16_384]), (None, vec![8192]));
+        assert_eq!(write_four_blocks(&[usize::MAX, 5000, usize::MAX, 8191, 8192]), {
+            (None, vec![8192, 8192, 12_288, 12_288, 16_384])
+        });
+    }
+
+    #[test]
+    fn a_direct_write_that_finishes_no_block_has_made_no_progress() {
+        for count in [0, 512, 4095] {
+            assert_eq!(write_four_blocks(&[count]), (Some(io::ErrorKind::WriteZero), vec![8192]));
+            assert_eq!(write_four_blocks(&[4096, count]), (Some(io::ErrorKind::WriteZero), vec![8192, 12_288]));
+        }
+    }
+}

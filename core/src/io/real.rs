@@ -265,3 +265,39 @@ impl File for RealFile {
         self.file.sync_data()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_blocks_lie_between_both_ends() {
+        let cases = [
+            (0..8192, 0..8192),
+            (1..8192, 4096..8192),
+            (0..8191, 0..4096),
+            (1..4095, 4095..4095),
+            (4095..4097, 4096..4096),
+            (5000..6000, 6000..6000),
+            (5000..20_000, 8192..16_384),
+        ];
+        for (range, blocks) in cases {
+            assert_eq!(whole_blocks(range.start, range.end), blocks, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn zeros_are_written_through_the_page_cache_where_there_is_no_way_past_it() {
+        for size in [4096, 10_000, 3_000_000] {
+            let file = RealFile { file: tempfile::tempfile().unwrap(), direct: DirectFile::refused() };
+            assert!(!file.takes_direct_writes().unwrap());
+            file.write_all_at(0, &[7; 100]).unwrap();
+            file.prewrite(size).unwrap();
+            file.sync_data().unwrap();
+            let mut bytes = vec![9; usize::try_from(size).unwrap()];
+            file.read_durable_exact_at(0, &mut bytes).unwrap();
+            assert_eq!(file.len().unwrap(), size);
+            assert!(bytes[..100] == [7; 100] && bytes[100..].iter().all(|byte| *byte == 0));
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! A segment: one preallocated file of batches, with a header of its own.
 //!
-//! Preparing a segment, in order: (1) a file is created under a name of its own, (2) every byte is written once, (3) both
-//! header copies are written with a fresh salt, (4) the file is flushed, (5) it gets its name, (6) the directory is
-//! flushed. Only then may the manifest count it, and only then may a batch be written to it.
+//! Preparing a segment, in order: (1) a file is created under a name of its own, (2) it gets its room, (3) both header
+//! copies are written with a fresh salt, (4) the file is flushed, (5) it gets its name, (6) the directory is flushed. Only
+//! then may the manifest count it, and only then may a batch be written to it.
 #![forbid(unsafe_code)]
 
 pub(crate) mod manifest;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::segment::{SEGMENT_START, SegmentHeader, segment_name};
 use crate::format::{BLOCK_BYTES, BLOCK_SIZE, Bad, Salt};
 use crate::io::{Access, Directory, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 /// The name of a segment that is being made.
@@ -21,6 +21,25 @@ pub(crate) const NEW_SEGMENT_NAME: &str = "segment.new";
 
 /// Of its header.
 const COPIES: u64 = SEGMENT_START / BLOCK_BYTES;
+
+/// How a file gets its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// It is taken, which is quick. A durable write there costs a change of the file system's metadata.
+    Allocated,
+    /// Every byte is written, once and ahead of time.
+    Prewritten,
+}
+
+impl Growth {
+    /// Makes a file at least so many bytes long. One that failed is as long as it was.
+    pub(crate) fn grow(self, file: &dyn File, size: u64) -> io::Result<()> {
+        match self {
+            Growth::Allocated => file.allocate(size),
+            Growth::Prewritten => file.prewrite(size),
+        }
+    }
+}
 
 /// One open segment file whose header was valid.
 #[derive(Debug, Clone)]
@@ -36,6 +55,7 @@ impl Segment {
         directory: &dyn Directory,
         header: SegmentHeader,
         recycled: Option<(String, Arc<dyn File>)>,
+        growth: Growth,
         sync_directory: bool,
     ) -> Result<Segment> {
         let name = segment_name(header.number);
@@ -46,7 +66,7 @@ impl Segment {
             None => directory.create(NEW_SEGMENT_NAME),
         };
         let segment = Segment { header, file: file.map_err(|error| Error::io("create", &name, error))? };
-        segment.file.prewrite(header.capacity).map_err(|error| Error::io("allocate", &name, error))?;
+        growth.grow(&*segment.file, header.capacity).map_err(|error| Error::io("allocate", &name, error))?;
         segment.write_header()?;
         directory.rename(NEW_SEGMENT_NAME, &name).map_err(|error| Error::io("name", &name, error))?;
         if sync_directory {
@@ -83,12 +103,12 @@ impl Segment {
     /// Gives an unused segment a fresh salt and, if it is too small, a larger file; flushed when this returns. After an
     /// error the file's header is in doubt and the file is to be thrown away, unless it could not grow, which leaves it as
     /// it was.
-    pub(crate) fn renew(&mut self, salt: Salt, capacity: u64) -> Result<(), Renewal> {
+    pub(crate) fn renew(&mut self, salt: Salt, capacity: u64, growth: Growth) -> Result<(), Renewal> {
         let header = SegmentHeader { salt, capacity: capacity.max(self.header.capacity), ..self.header };
         // A crash while the file grew may have left the larger header and not the larger size.
         let not_grown = |op, error| Renewal::NotGrown(Error::io(op, self.name(), error));
         if self.file.len().map_err(|error| not_grown("measure", error))? < header.capacity {
-            self.file.prewrite(header.capacity).map_err(|error| not_grown("allocate", error))?;
+            growth.grow(&*self.file, header.capacity).map_err(|error| not_grown("allocate", error))?;
         }
         let renewed = Segment { header, file: Arc::clone(&self.file) };
         // One copy after the other: a crash that spoiled both would leave a file to be made anew, on a disk that may be full.

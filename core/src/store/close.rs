@@ -8,7 +8,7 @@ use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::registry::lock;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, TryLockError, Weak};
 
 impl Opening {
     /// See [`crate::Store::close`].
@@ -21,6 +21,8 @@ impl Opening {
         if !self.shared.leave() {
             return self.shared.sync().map(|_| ());
         }
+        // What it has not come to is done here.
+        self.shared.worker.end();
         let ended = self.shared.end();
         self.shared.retire();
         ended
@@ -48,9 +50,7 @@ impl Drop for Opening {
         }
         let mut slot = lock(&self.slot);
         if !self.closed.swap(true, Ordering::AcqRel) && self.shared.leave() {
-            // Best effort: without the mark the next opening looks more closely, and finds the same.
-            let _ = self.shared.mark_clean();
-            self.shared.retire();
+            self.shared.end_without_flush();
         }
         if Arc::strong_count(&self.shared) == 1 && std::ptr::eq(slot.as_ptr(), Arc::as_ptr(&self.shared)) {
             *slot = Weak::new(); // It would keep the memory of what is gone.
@@ -64,6 +64,18 @@ impl Shared {
         let mut core = self.core();
         core.openings -= 1;
         core.openings == 0
+    }
+
+    /// Sets the clean mark if that takes no flush of the log, and lets go of the directory.
+    fn end_without_flush(&self) {
+        let is_worker = !self.worker.end();
+        if is_worker && matches!(self.maintenance.try_lock(), Err(TryLockError::WouldBlock)) {
+            // A callback has dropped the last handle, and the worker that called it is in the middle of something.
+            return self.retire_now();
+        }
+        // Best effort: without the mark the next opening looks more closely, and finds the same.
+        let _ = self.mark_clean();
+        self.retire();
     }
 
     /// Flushes, writes the closing batch, flushes again and sets the clean mark.
@@ -103,6 +115,9 @@ impl Shared {
     /// is still held.
     pub(super) fn retire_until(&self, deadline: &Deadline) -> Result<()> {
         self.end_writing();
+        if !self.worker.end_until(deadline.at) {
+            return Err(deadline.passed());
+        }
         let mut maintenance = deadline.lock(&self.maintenance)?;
         let mut core = self.core();
         while core.driving > 0 {
@@ -118,7 +133,7 @@ impl Shared {
     pub(super) fn retire_now(&self) {
         self.end_writing();
         let core = self.call_due(self.core());
-        let is_idle = core.driving == 0;
+        let is_idle = core.driving == 0 && self.worker.stop();
         drop(core);
         if let (true, Ok(mut maintenance)) = (is_idle, self.maintenance.try_lock()) {
             maintenance.lock = None;

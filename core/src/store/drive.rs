@@ -57,20 +57,27 @@ impl Shared {
     }
 
     /// Sees to it that somebody carries out what was submitted, without waiting for it; but too much of it is carried out
-    /// here.
-    pub(super) fn leave_to_others(&self, core: MutexGuard<'_, Core>) -> Result<()> {
+    /// here, and all of it where the store lacks the thread that it might have.
+    pub(super) fn leave_to_others<'a>(&'a self, core: MutexGuard<'a, Core>) -> Result<MutexGuard<'a, Core>> {
         if core.commit.waiting_bytes() > SUBMITTED_BYTES_MAX {
             let accepted = core.commit.accepted();
-            return self.drive(core, Until::Written(accepted)).map(drop);
+            return self.drive(core, Until::Written(accepted));
         }
         self.hand_over(&core);
-        Ok(())
+        if self.worker.is_there() || !self.runs_in_background() {
+            return Ok(core);
+        }
+        drop(core);
+        self.drive_idle();
+        Ok(self.core())
     }
 
-    /// Carries out what is to be done and nobody waits for.
+    /// Carries out what is to be done and nobody waits for, until the store ends.
     pub(super) fn drive_idle(&self) {
         let mut core = self.core();
-        while let Some(action) = core.commit.next_action() {
+        while core.check_writable().is_ok()
+            && let Some(action) = core.commit.next_action()
+        {
             core = self.carry_out(core, action);
         }
     }
@@ -213,8 +220,4 @@ impl Shared {
         self.changed.notify_all();
         self.followers.wake_all();
     }
-}
-
-impl Shared {
-    fn wake_worker(&self) {}
 }

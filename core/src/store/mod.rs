@@ -19,6 +19,7 @@ mod snapshot;
 mod stats;
 #[cfg(feature = "simulation")]
 mod step;
+mod worker;
 mod write;
 
 pub use batch::{Batch, LogBatch};

@@ -7,6 +7,7 @@ use super::maintain::Outlook;
 use super::shared::{Core, Maintenance, Opening, Readable, Resumable, Shared};
 use super::snapshot::Staged;
 use super::stats::Counters;
+use super::worker::Worker;
 use crate::commit::{Commit, Start, footer_share};
 use crate::error::{Error, Result};
 use crate::format::manifest::{MANIFEST_NAME, Slot};
@@ -66,7 +67,7 @@ fn open_or_join(options: &Options, path: &Path, generation: u64, deadline: &Dead
             // A poisoned store reads on, but only a fresh recovery may write.
             stale.iter().try_for_each(|retired| retired.retire_until(deadline))?;
             let predecessors = stale.map_or(Vec::new(), |retired| retired.with_predecessors());
-            let shared = Arc::new(Shared::open(options, path, directory, predecessors)?);
+            let shared = Shared::open(options, path, directory, predecessors)?;
             *registered = Arc::downgrade(&shared);
             (shared, false)
         }
@@ -176,7 +177,7 @@ impl Shared {
         path: &Path,
         directory: Arc<dyn Directory>,
         predecessors: Vec<Weak<Shared>>,
-    ) -> Result<Shared> {
+    ) -> Result<Arc<Shared>> {
         check_directory(options, path, &*directory)?;
         let lock = take_lock(path, &*directory)?;
         let mut manifest = open_manifest(options, path, &*directory)?;
@@ -190,7 +191,7 @@ impl Shared {
         Ok(Shared::assemble(options, path, found))
     }
 
-    fn assemble(options: &Options, path: &Path, found: Opened) -> Shared {
+    fn assemble(options: &Options, path: &Path, found: Opened) -> Arc<Shared> {
         let Opened { directory, lock, manifest, recovered, direct, predecessors } = found;
         let Recovered { state, chain, mut prepared, report, end, has_rest, .. } = recovered;
         let Recovered { tail_batches, unechoed, unechoed_link, .. } = recovered;
@@ -223,7 +224,8 @@ impl Shared {
                 _ => break,
             }
         }
-        Shared {
+        Arc::new_cyclic(|this| Shared {
+            this: this.clone(),
             path: path.into(),
             absolute: absolute(path),
             options: options.clone(),
@@ -236,6 +238,8 @@ impl Shared {
                 newest: newest_number,
                 newest_capacity,
                 pool: Vec::new(),
+                filling: None,
+                doomed: Vec::new(),
                 resumable,
                 swept: false,
                 lock: Some(lock),
@@ -257,6 +261,7 @@ impl Shared {
                 openings: 1,
                 displaced: Vec::new(),
                 outlook: Outlook::default(),
+                unprepared_in: None,
                 stats: Counters::default(),
             }),
             changed: Condvar::new(),
@@ -265,7 +270,8 @@ impl Shared {
             staged: Staged::default(),
             direct,
             predecessors,
-        }
+            worker: Worker::default(),
+        })
     }
 }
 

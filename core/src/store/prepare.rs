@@ -1,10 +1,13 @@
 //! Making segments ready to be written, before anything is sequenced that needs them. A failure here changes nothing and
 //! never poisons: the log itself was not touched.
+//!
+//! The worker does so ahead of time, out of files that were written in full. A write that finds nothing prepared all the
+//! same waits for no such file: its segment is allocated only.
 #![forbid(unsafe_code)]
 
 use super::maintain::pool::Pooled;
-use super::shared::{Maintenance, Readable, Resumable, Shared};
-use crate::commit::{Need, Reservation};
+use super::shared::{Core, Maintenance, Readable, Resumable, Shared};
+use crate::commit::{Leaves, Need, Reservation};
 use crate::error::{Error, Result};
 use crate::format::segment::{CAPACITY_MAX, SegmentHeader};
 use crate::format::{BLOCK_BYTES, Salt, round_up};
@@ -13,7 +16,7 @@ use crate::options::SEGMENT_BYTES_FIRST;
 use crate::planted::Bug;
 use crate::registry::lock;
 use crate::segment::manifest::Manifest;
-use crate::segment::{Renewal, Segment};
+use crate::segment::{Growth, Renewal, Segment};
 
 /// As much as one call wipes.
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -44,9 +47,10 @@ impl Shared {
         self.sweep_in_passing(maintenance);
         while !maintenance.unused.is_empty() {
             let as_before = maintenance.newest_capacity.min(self.segment_bytes());
-            self.settle_first(maintenance, 0, as_before)?;
+            self.settle_first(maintenance, 0, as_before, self.growth(false))?;
         }
         self.core().ready = true;
+        self.start_worker();
         Ok(())
     }
 
@@ -64,7 +68,7 @@ impl Shared {
     }
 
     pub(super) fn prepare_locked(&self, maintenance: &mut Maintenance, need: &Need) -> Result<()> {
-        let (capacity, filled) = {
+        let (capacity, is_awaited, preferred) = {
             let mut core = self.core();
             core.check_writable()?;
             let Reservation::NeedsSegment { at, capacity } = core.commit.reserve(need) else { return Ok(()) };
@@ -77,26 +81,62 @@ impl Shared {
             let readable = self.read();
             let segment = |number| readable.segments.get(&number).cloned();
             maintenance.unused.extend(taken.iter().map(|header| (header.number, segment(header.number))));
-            // A segment that an unclean stop ended was not filled.
-            let filled = core.commit.has_active().then(|| doubling(&readable, core.commit.end().segment));
-            (capacity, filled.unwrap_or(0))
+            // The batch itself needs it, not only what must be left behind.
+            let own = Need { leaves: Leaves::Nothing, ..*need };
+            let is_awaited = matches!(core.commit.reserve(&own), Reservation::NeedsSegment { .. });
+            (capacity, is_awaited, self.preferred(maintenance, &core, &readable))
         };
-        if maintenance.unused.is_empty() {
-            maintenance.newest += 1;
-            let number = maintenance.newest;
-            maintenance.unused.insert(number, None);
-        }
+        maintenance.number_next();
         // A leftover of an earlier failure may be the room that this one needs.
         self.sweep_in_passing(maintenance);
-        // A segment that was filled doubles those to come, up to the configured size.
-        let doubled = maintenance.newest_capacity.max(2 * filled);
-        match self.settle_first(maintenance, capacity, doubled.min(self.segment_bytes())) {
+        match self.settle_first(maintenance, capacity, preferred, self.growth(is_awaited)) {
             Err(error @ Error::NoSpace { .. }) if self.resume(maintenance)? => {
                 self.core().stats.maintenance_failed(&error);
                 Ok(())
             }
             settled => settled,
         }
+    }
+
+    /// Makes the segment behind the one that is kept back ready, before a write needs it. Called by the worker alone.
+    pub(super) fn prepare_ahead(&self) {
+        if let Err(error) = self.try_prepare_ahead() {
+            let mut core = self.core();
+            core.stats.maintenance_failed(&error);
+            core.unprepared_in = Some(core.commit.end().segment);
+        }
+    }
+
+    fn try_prepare_ahead(&self) -> Result<()> {
+        let Some(preferred) = self.wanted_ahead(&lock(&self.maintenance)) else { return Ok(()) };
+        self.fill_pool(preferred)?;
+        let maintenance = &mut *lock(&self.maintenance);
+        // Writers were faster, or the store ends.
+        if maintenance.pool.is_empty() || self.wanted_ahead(maintenance).is_none() {
+            return Ok(());
+        }
+        maintenance.number_next();
+        self.settle_first(maintenance, 0, preferred, Growth::Prewritten)
+    }
+
+    /// The capacity of the segment that is to be made ready ahead; none if none is.
+    fn wanted_ahead(&self, maintenance: &Maintenance) -> Option<u64> {
+        let core = self.core();
+        let is_wanted = core.ready && core.wants_segment_ahead() && core.check_writable().is_ok();
+        is_wanted.then(|| self.preferred(maintenance, &core, &self.read()))
+    }
+
+    /// The capacity that the next segment should have: one that was filled doubles those to come, up to the configured size.
+    fn preferred(&self, maintenance: &Maintenance, core: &Core, readable: &Readable) -> u64 {
+        // A segment that an unclean stop ended was not filled.
+        let filled = if core.commit.has_active() { doubling(readable, core.commit.end().segment) } else { 0 };
+        maintenance.newest_capacity.max(2 * filled).min(self.segment_bytes())
+    }
+
+    /// How a segment gets its room that a write makes: nobody waits until all of it is written. On a disk without a
+    /// background the one that is kept back is written all the same.
+    fn growth(&self, is_awaited: bool) -> Growth {
+        if is_awaited || self.runs_in_background() { Growth::Allocated } else { Growth::Prewritten }
     }
 
     /// After an unclean stop writing goes on in another segment. Where a full disk has none, it goes on in the one in which
@@ -130,12 +170,12 @@ impl Shared {
     }
 
     /// Makes the first unused segment usable: renewed, or made anew with room to spare, then counted in the manifest.
-    fn settle_first(&self, maintenance: &mut Maintenance, capacity: u64, preferred: u64) -> Result<()> {
+    fn settle_first(&self, maintenance: &mut Maintenance, capacity: u64, preferred: u64, growth: Growth) -> Result<()> {
         let Some((number, existing)) = maintenance.unused.first_key_value() else { return Ok(()) };
         let (number, existing) = (*number, existing.clone());
         let segment = match existing {
             Some(segment) if self.options.bugs.has(Bug::OldSaltKept) && segment.header.capacity >= capacity => segment,
-            Some(mut segment) => match segment.renew(self.random()?, capacity) {
+            Some(mut segment) => match segment.renew(self.random()?, capacity, growth) {
                 Ok(()) => segment,
                 Err(Renewal::NotGrown(error)) => return Err(error),
                 Err(Renewal::InDoubt(error)) => {
@@ -143,7 +183,7 @@ impl Shared {
                     return Err(error);
                 }
             },
-            None => self.make_that_fits(maintenance, number, capacity, preferred)?,
+            None => self.make_that_fits(maintenance, number, (capacity, preferred), growth)?,
         };
         maintenance.unused.insert(number, Some(segment.clone()));
         if number > maintenance.manifest.slot.highest_created {
@@ -166,14 +206,15 @@ impl Shared {
         &self,
         maintenance: &mut Maintenance,
         number: u64,
-        needed: u64,
-        preferred: u64,
+        (needed, preferred): (u64, u64),
+        growth: Growth,
     ) -> Result<Segment> {
         let least = needed.max(SEGMENT_BYTES_FIRST);
         let mut size = preferred;
         loop {
             // Whatever it leaves behind when it fails is swept away.
-            let made = self.make(maintenance, number, needed, size).inspect_err(|_| maintenance.swept = false);
+            let made =
+                self.make(maintenance, number, (needed, size), growth).inspect_err(|_| maintenance.swept = false);
             match made {
                 Err(Error::NoSpace { .. }) if size / 2 >= least => size = round_up(size / 2, BLOCK_BYTES),
                 made => return made,
@@ -182,12 +223,18 @@ impl Shared {
     }
 
     /// Makes a segment of at least `needed` bytes, if possible of `preferred`, from a file of the pool if there is one.
-    fn make(&self, maintenance: &mut Maintenance, number: u64, needed: u64, preferred: u64) -> Result<Segment> {
-        let pooled = self.take_pooled(maintenance, needed, preferred)?;
+    fn make(
+        &self,
+        maintenance: &mut Maintenance,
+        number: u64,
+        (needed, preferred): (u64, u64),
+        growth: Growth,
+    ) -> Result<Segment> {
+        let pooled = self.take_pooled(maintenance, needed, preferred, growth)?;
         let capacity = pooled.as_ref().map_or(needed.max(preferred), |pooled| pooled.capacity);
         let header = SegmentHeader { store: self.store, number, salt: self.random()?, capacity };
         let recycled = pooled.map(|Pooled { name, file, .. }| (name, file));
-        Segment::create(&*self.directory, header, recycled, self.syncs_directory())
+        Segment::create(&*self.directory, header, recycled, growth, self.syncs_directory())
     }
 
     fn syncs_directory(&self) -> bool {
@@ -200,6 +247,23 @@ impl Shared {
 
     pub(super) fn segment_bytes(&self) -> u64 {
         round_up(self.options.segment_bytes, BLOCK_BYTES)
+    }
+}
+
+impl Maintenance {
+    /// Gives the next segment its number, unless there is one that is not usable yet.
+    fn number_next(&mut self) {
+        if self.unused.is_empty() {
+            self.newest += 1;
+            self.unused.insert(self.newest, None);
+        }
+    }
+}
+
+impl Core {
+    /// Is another segment to be made ready before a write needs it?
+    pub(super) fn wants_segment_ahead(&self) -> bool {
+        self.commit.is_short() && self.unprepared_in != Some(self.commit.end().segment)
     }
 }
 

@@ -11,6 +11,7 @@ use super::maintain::Outlook;
 use super::maintain::pool::Pooled;
 use super::snapshot::Staged;
 use super::stats::Counters;
+use super::worker::Worker;
 use crate::commit::{Commit, Write};
 use crate::error::{Error, Result};
 use crate::format::segment::SegmentHeader;
@@ -31,6 +32,8 @@ use std::time::{Duration, Instant};
 
 /// One store, whoever opened it.
 pub(crate) struct Shared {
+    /// Itself.
+    pub(super) this: Weak<Shared>,
     pub(super) path: PathBuf,
     /// The path from the root, as it was when the store was opened.
     pub(super) absolute: PathBuf,
@@ -49,6 +52,7 @@ pub(crate) struct Shared {
     pub(super) direct: bool,
     /// Poisoned stores of the same directory whose place this one took.
     pub(super) predecessors: Vec<Weak<Shared>>,
+    pub(super) worker: Worker,
 }
 
 /// What is changed beside the log itself.
@@ -62,6 +66,10 @@ pub(super) struct Maintenance {
     /// The capacity of that segment; what the first one is to have if there is none.
     pub(super) newest_capacity: u64,
     pub(super) pool: Vec<Pooled>,
+    /// The name of a file that is being written for the pool.
+    pub(super) filling: Option<String>,
+    /// Names of files that nothing counts any more and that are still to be removed.
+    pub(super) doomed: Vec<String>,
     /// Where the log ended before an unclean stop: for a full disk.
     pub(super) resumable: Option<Resumable>,
     /// Were all leftovers removed since the last one could have come about?
@@ -114,6 +122,8 @@ pub(super) struct Core {
     /// Files of snapshots that are current no more, each with the batch that made it so.
     pub(super) displaced: Vec<(u64, u64)>,
     pub(super) outlook: Outlook,
+    /// The active segment when preparing the next one ahead failed: it is not tried again before the log has rolled.
+    pub(super) unprepared_in: Option<u64>,
     pub(super) stats: Counters,
 }
 

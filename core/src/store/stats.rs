@@ -21,6 +21,8 @@ pub struct Stats {
     pub entry_bytes: u64,
     /// Segments that hold batches or are prepared for them.
     pub segments: u64,
+    /// Those that are prepared: the next writes need not wait until one is made. One of them is kept back for a full disk.
+    pub prepared: u64,
     /// What the segments take, in bytes.
     pub segment_bytes: u64,
     /// Files of released segments that wait to be used again.
@@ -91,6 +93,7 @@ impl Shared {
             entries: readable.state.iter().map(|(_, log)| log.runs.count()).sum(),
             entry_bytes: readable.state.bytes(),
             segments: (readable.segments.len() + unused.len()) as u64,
+            prepared: core.commit.prepared() as u64,
             segment_bytes: capacities.chain(unused).sum(),
             pool_files: maintenance.pool.len() as u64,
             pool_bytes: maintenance.pool.iter().map(|pooled| pooled.capacity).sum(),

@@ -41,12 +41,12 @@ impl Shared {
         let (core, Some(sequence)) = self.accept(sealed, &mut snapshots, durability != Durability::Buffered)? else {
             return self.write_nothing(durability);
         };
-        drop(match durability {
+        let core = match durability {
             Durability::Durable => self.drive(core, Until::Durable(sequence))?,
             Durability::Buffered => self.drive(core, Until::Written(sequence))?,
-            Durability::Submitted => return self.leave_to_others(core).map(|()| Position(sequence)),
-        });
-        self.maintain_in_passing(durability == Durability::Durable);
+            Durability::Submitted => self.leave_to_others(core)?,
+        };
+        self.maintain_in_passing(core, durability == Durability::Durable);
         Ok(Position(sequence))
     }
 
@@ -62,7 +62,7 @@ impl Shared {
         match durability {
             Durability::Submitted => {
                 core.commit.want(accepted);
-                self.leave_to_others(core)?;
+                drop(self.leave_to_others(core)?);
             }
             _ => drop(self.drive(core, Until::Written(accepted))?),
         }
@@ -82,8 +82,8 @@ impl Shared {
         }
         let accepted = core.commit.accepted();
         core.commit.want(accepted);
-        drop(self.drive(core, Until::Durable(accepted))?);
-        self.maintain_in_passing(true);
+        let core = self.drive(core, Until::Durable(accepted))?;
+        self.maintain_in_passing(core, true);
         Ok(Position(accepted))
     }
 

@@ -23,6 +23,9 @@ const SEGMENT_START: u64 = 8_192;
 const LARGE_ENTRIES: u64 = 100;
 const LARGE: usize = 2_000;
 
+/// One of them in the second segment, whose file is used again first.
+const IN_THE_SECOND: u64 = LARGE_ENTRIES * 2 / 5;
+
 /// How long a batch of copies is waited for where none must come.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -96,7 +99,7 @@ pub(crate) fn released_while_read(bugs: Bugs) -> Result<(), String> {
     }
     gate.close(Held::Read);
     let read = thread::scope(|scope| {
-        let reading = scope.spawn(|| log.get(1));
+        let reading = scope.spawn(|| log.get(IN_THE_SECOND));
         gate.wait_until_blocked();
         log.purge(LARGE_ENTRIES, 1, b"").map_err(text)?;
         for index in LARGE_ENTRIES + 1..=2 * LARGE_ENTRIES {
@@ -109,7 +112,7 @@ pub(crate) fn released_while_read(bugs: Bugs) -> Result<(), String> {
     if store.stats().map_err(text)?.released == 0 {
         return Err("nothing was released".into());
     }
-    match read? == entries(1, 1, LARGE)[0] {
+    match read? == entries(IN_THE_SECOND, 1, LARGE)[0] {
         true => Ok(()),
         false => Err("a read that had begun found something else".into()),
     }

@@ -61,7 +61,8 @@ fn is_leftover(name: &str, maintenance: &Maintenance) -> bool {
     // Never finished, and made anew under its number when that is needed: nothing can lie in it.
     let uncounted =
         |number: u64| number > slot.highest_created && matches!(maintenance.unused.get(&number), Some(None));
-    let in_pool = || maintenance.pool.iter().any(|pooled| pooled.name == name);
+    let is_filling = maintenance.filling.as_deref() == Some(name);
+    let in_pool = || is_filling || maintenance.pool.iter().any(|pooled| pooled.name == name);
     segment_number(name).is_some_and(|number| released(number) || uncounted(number))
         || (is_pooled_name(name) && !in_pool())
         || [NEW_SEGMENT_NAME, NEW_MANIFEST_NAME].contains(&name)
