@@ -36,7 +36,7 @@ impl Calls {
         debug_assert!(call.is_some(), "never issued: {through}");
         call.into_iter().for_each(|call| call.has_returned = true);
         let done = self.0.iter().take_while(|call| call.has_returned).count();
-        self.0.drain(..done).last().map(|call| call.through)
+        self.0.drain(..done).next_back().map(|call| call.through)
     }
 
     fn under_way(&self) -> impl Iterator<Item = &Call> {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::shared::Core;
+use crate::number::size;
 use std::sync::{Condvar, MutexGuard, PoisonError};
 
 /// At most two writes are under way, and one is to come.
@@ -58,7 +59,7 @@ impl Group {
 impl Followers {
     /// Waits until the batch may be done, or until there is something to do for the caller.
     pub(super) fn wait<'a>(&self, mut core: MutexGuard<'a, Core>, until: Until) -> MutexGuard<'a, Core> {
-        let place = (core.commit.write_of(until.sequence()) % GROUPS as u64) as usize;
+        let place = size(core.commit.write_of(until.sequence()) % GROUPS as u64);
         let group = &mut core.waiting.0[place];
         group.threads += 1;
         let first = match until {
