@@ -198,9 +198,12 @@ impl Machine {
         self.check(end <= write.segment.capacity, || format!("write to {end} in {:?}", write.segment));
         let packed_under_way = self.has_packed_under_way();
         self.check(!(write.packed && packed_under_way), || "two packed writes under way".into());
-        let is_whole = write.offset % BLOCK_BYTES == 0 && end % BLOCK_BYTES == 0;
-        let begins_a_block = write.offset % BLOCK_BYTES == 0 || write.end() > round_up(write.offset, BLOCK_BYTES);
-        self.check(is_whole || !begins_a_block || end % BLOCK_BYTES == 0, || "a block is begun and not filled".into());
+        let is_whole = write.offset.is_multiple_of(BLOCK_BYTES) && end.is_multiple_of(BLOCK_BYTES);
+        let begins_a_block =
+            write.offset.is_multiple_of(BLOCK_BYTES) || write.end() > round_up(write.offset, BLOCK_BYTES);
+        self.check(is_whole || !begins_a_block || end.is_multiple_of(BLOCK_BYTES), || {
+            "a block is begun and not filled".into()
+        });
         self.check(write.packed || is_whole, || "a write that holds a durable batch is no whole blocks".into());
         for batch in &write.batches {
             let header = Header::decode(&batch.front).expect("a header");
