@@ -78,8 +78,16 @@ fn open_direct(file: &fs::File, access: Access) -> io::Result<Option<fs::File>> 
             Some(EINVAL | EOPNOTSUPP | ENOENT | EACCES | EPERM | EROFS) => Ok(None),
             _ => Err(error),
         },
-        opened => opened.map(Some),
+        Ok(direct) => Ok(takes_blocks(sys::direct_alignments(direct.as_fd())).then_some(direct)),
     }
+}
+
+/// Whether whole blocks of ours are whole blocks of the disk. A file system may open a file and refuse every call, or write
+/// through the page cache after all; one that does not tell is believed.
+fn takes_blocks(alignments: Option<[u32; 2]>) -> bool {
+    // Nothing but zero is a multiple of zero.
+    let fits = |alignment: u32| (DIRECT_ALIGN_BYTES as u64).is_multiple_of(alignment.into());
+    alignments.is_none_or(|alignments| alignments.into_iter().all(fits))
 }
 
 /// Reads the aligned blocks around the wanted bytes.
@@ -92,4 +100,31 @@ fn read_aligned(direct: &fs::File, offset: u64, buffer: &mut [u8]) -> io::Result
     let count = read.saturating_sub(before).min(wanted);
     buffer[..count].copy_from_slice(&blocks[before..before + count]);
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_of_larger_blocks_or_of_none_takes_no_direct_calls() {
+        for alignments in [None, Some([4, 512]), Some([512, 4096]), Some([4096, 4096])] {
+            assert!(takes_blocks(alignments), "{alignments:?}");
+        }
+        for alignments in [[0, 0], [4, 8192], [8192, 512], [4, 65_536], [512, 0]] {
+            assert!(!takes_blocks(Some(alignments)), "{alignments:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_system_tells_what_it_takes_or_nothing() {
+        let file = tempfile::tempfile().unwrap();
+        if let Some(alignments) = sys::direct_alignments(file.as_fd()) {
+            assert!(
+                alignments.iter().all(|alignment| *alignment == 0 || alignment.is_power_of_two()),
+                "{alignments:?}"
+            );
+            println!("{alignments:?}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! The few calls to the operating system that the standard library does not offer: files named relative to an open
-//! directory, allocation, the page cache, chance, and forks.
+//! directory, allocation, direct calls, the page cache, chance, and forks.
 //!
 //! The only file of the crate with unsafe code. Nearly every block is one call to libc with arguments that live longer
 //! than the call; file descriptors come in borrowed, so they are open, and go out owned.
@@ -8,6 +8,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -86,6 +87,18 @@ pub(super) fn allocate(file: BorrowedFd<'_>, from: u64, to: u64, end: End) -> io
     let (offset, length) = (file_offset(from)?, file_offset(to - from)?);
     // SAFETY: no memory is passed.
     uninterrupted(|| unsafe { libc::fallocate(file.as_raw_fd(), mode, offset, length) }).map(drop)
+}
+
+/// What the memory and the offset of a direct call on this file must be multiples of, in bytes; 0 where the file takes none.
+/// Nothing, where the system does not tell: before Linux 6.1, and for some file systems.
+pub(super) fn direct_alignments(file: BorrowedFd<'_>) -> Option<[u32; 2]> {
+    let mut status = MaybeUninit::<libc::statx>::zeroed();
+    let (flags, wanted) = (libc::AT_EMPTY_PATH, libc::STATX_DIOALIGN);
+    // SAFETY: the empty path ends in a NUL, and the call writes at most one record to where `status` lies.
+    let code = unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), flags, wanted, status.as_mut_ptr()) };
+    // SAFETY: the record is plain numbers, for which zeros are a value.
+    let status = unsafe { status.assume_init() };
+    (code == 0 && status.stx_mask & wanted != 0).then_some([status.stx_dio_mem_align, status.stx_dio_offset_align])
 }
 
 /// Asks for the clean pages of the whole file to leave the page cache.

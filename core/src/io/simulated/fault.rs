@@ -8,8 +8,9 @@ use std::io;
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Failure {
-    /// EIO. A write, an allocation or a prewrite may have done part of its work. A flush leaves of everything unflushed whatever it
-    /// likes on the disk, goes on showing the new bytes, and calls some of the pages clean.
+    /// EIO. A write, an allocation or a prewrite may have done part of its work. A flush leaves of everything unflushed
+    /// whatever it likes on the disk, calls some of the pages clean, and goes on showing the new bytes; where they went past
+    /// the page cache it may show what the disk has.
     InputOutput,
     /// ENOSPC. A write, an allocation or a prewrite may have done part of its work; a flush is as with `InputOutput`.
     NoSpace,
