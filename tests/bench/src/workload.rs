@@ -171,6 +171,13 @@ impl Workload {
     }
 }
 
+impl Work {
+    /// Whether several entries wait for a write at a time, so that two writes can be under way.
+    pub(crate) fn has_many_waiting(self) -> bool {
+        matches!(self, Work::Append { manner: Manner::Threads(_) | Manner::InFlight(_), .. })
+    }
+}
+
 impl Manner {
     pub(crate) fn groups(self) -> u64 {
         match self {

@@ -68,14 +68,21 @@ pub(crate) trait Log: Send + Sync {
     /// when all are durable.
     fn append_in_flight(&self, first: u64, count: u64, in_flight: u64, payload: &Payload) -> Result<()>;
 
-    /// As many threads as there are groups, each appending `count` entries to its group, one after the other, durable.
-    /// Returns how long it took.
-    fn append_from_threads(&self, threads: u64, first: u64, count: u64, payload: &Payload) -> Result<Duration> {
+    /// As many threads as there are groups, each appending `count` entries to its group, one after the other. Returns how
+    /// long it took.
+    fn append_from_threads(
+        &self,
+        threads: u64,
+        first: u64,
+        count: u64,
+        payload: &Payload,
+        durability: Durability,
+    ) -> Result<Duration> {
         let start = Barrier::new(usize::try_from(threads)? + 1);
         let append = |group| {
             start.wait();
             (first..first + count)
-                .try_for_each(|index| self.append(group, index, &[payload.entry(group, index)], Durability::Durable))
+                .try_for_each(|index| self.append(group, index, &[payload.entry(group, index)], durability))
         };
         std::thread::scope(|scope| {
             let append = &append;
@@ -171,16 +178,28 @@ pub(crate) enum Role {
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) role: Role,
+    /// Whether it differs from another one only where many wait for a write.
+    pub(crate) for_many_only: bool,
     open: fn(&Setup) -> Result<Box<dyn Log>>,
+}
+
+const fn kind(name: &'static str, role: Role, open: fn(&Setup) -> Result<Box<dyn Log>>) -> Kind {
+    Kind { name, role, for_many_only: false, open }
+}
+
+const fn for_many(kind: Kind) -> Kind {
+    Kind { for_many_only: true, ..kind }
 }
 
 /// Every log, in the order of the table.
 pub(crate) const KINDS: &[Kind] = &[
-    Kind { name: "raw-dio", role: Role::Raw, open: |setup| raw::open(setup, Path2Disk::Direct) },
-    Kind { name: "raw-buf", role: Role::Raw, open: |setup| raw::open(setup, Path2Disk::Cached) },
-    Kind { name: "shortest-dio", role: Role::Shortest, open: |setup| shortest::open(setup, Path2Disk::Direct) },
-    Kind { name: "shortest-buf", role: Role::Shortest, open: |setup| shortest::open(setup, Path2Disk::Cached) },
-    Kind { name: "duramen", role: Role::Measured, open: duramen::open },
+    kind("raw-dio", Role::Raw, |setup| raw::open(setup, Path2Disk::Direct, 1)),
+    for_many(kind("raw-dio2", Role::Raw, |setup| raw::open(setup, Path2Disk::Direct, 2))),
+    kind("raw-buf", Role::Raw, |setup| raw::open(setup, Path2Disk::Cached, 1)),
+    kind("shortest-dio", Role::Shortest, |setup| shortest::open(setup, Path2Disk::Direct, 1)),
+    for_many(kind("shortest-dio2", Role::Shortest, |setup| shortest::open(setup, Path2Disk::Direct, 2))),
+    kind("shortest-buf", Role::Shortest, |setup| shortest::open(setup, Path2Disk::Cached, 1)),
+    kind("duramen", Role::Measured, duramen::open),
 ];
 
 impl Kind {
@@ -252,7 +271,7 @@ mod tests {
     fn threads_and_groups_keep_their_entries_apart() {
         let payload = Payload::new(300);
         on_every_log(|kind, setup, log| {
-            log.append_from_threads(8, 1, 20, &payload)?;
+            log.append_from_threads(8, 1, 20, &payload, Durability::Durable)?;
             log.append_to_groups(8, 21, &payload)?;
             log.close()?;
             let log = kind.open(setup)?;

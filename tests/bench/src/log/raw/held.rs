@@ -1,0 +1,88 @@
+//! What of the raw file can be read back, and where it lies.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub(super) bounds: Range<u64>,
+    pub(super) runs: Vec<Run>,
+}
+
+/// Writes of one shape that follow each other.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) first: u64,
+    pub(super) steps: u64,
+    /// How many indexes one step stands for.
+    pub(super) indexes: u64,
+    /// How many writes make a step.
+    pub(super) parts: u64,
+    pub(super) offset: u64,
+    /// Of one write.
+    pub(super) bytes: u64,
+}
+
+impl Run {
+    pub(super) fn next(&self) -> u64 {
+        self.first + self.steps * self.indexes
+    }
+
+    pub(super) fn writes(&self) -> u64 {
+        self.steps * self.parts
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.writes() * self.bytes
+    }
+
+    /// The first index that a write stands for, and where it lies.
+    pub(super) fn write(&self, number: u64) -> (u64, u64) {
+        (self.first + number / self.parts * self.indexes, self.offset + number * self.bytes)
+    }
+
+    /// Where an entry would lie.
+    pub(super) fn offset_of(&self, index: u64) -> u64 {
+        let (place, step_bytes) = (index - self.first, self.parts * self.bytes);
+        self.offset + place / self.indexes * step_bytes + place % self.indexes * (step_bytes / self.indexes)
+    }
+
+    fn is_continued_by(&self, run: &Run) -> bool {
+        (self.next(), self.end(), self.indexes, self.parts, self.bytes)
+            == (run.first, run.offset, run.indexes, run.parts, run.bytes)
+    }
+}
+
+impl Held {
+    pub(super) fn nothing() -> Held {
+        Held { bounds: 1..1, runs: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, added: Run) {
+        if self.bounds.is_empty() {
+            self.bounds.start = added.first;
+        }
+        self.bounds.end = added.next();
+        match self.runs.last_mut() {
+            Some(run) if run.is_continued_by(&added) => run.steps += added.steps,
+            _ => self.runs.push(added),
+        }
+    }
+
+    pub(super) fn truncate(&mut self, from: u64) {
+        self.bounds.end = from.clamp(self.bounds.start, self.bounds.end);
+    }
+
+    pub(super) fn purge(&mut self, upto: u64) {
+        let start = (upto + 1).clamp(self.bounds.start, self.bounds.end);
+        self.bounds.start = start;
+        self.runs.retain(|run| run.next() > start);
+    }
+
+    /// The run in which all of a range lies.
+    pub(super) fn run_of(&self, range: &Range<u64>) -> Result<&Run> {
+        let holds = |run: &&Run| run.first <= range.start && range.end <= run.next();
+        self.runs.iter().find(holds).with_context(|| format!("{range:?} was not written in one go"))
+    }
+}
