@@ -3,7 +3,7 @@
 use super::{Bench, Lap, Meter, Settle};
 use crate::device::resident_bytes;
 use crate::file::{drop_cached_pages, warm_cached_pages};
-use crate::log::{Durability, Log};
+use crate::log::{Durability, Log, look_at_each};
 use crate::payload::Payload;
 use crate::workload::ENTRY_BYTES;
 use anyhow::{Result, ensure};
@@ -49,15 +49,16 @@ pub(super) fn range(mut bench: Bench, entries: u64) -> Result<Meter> {
     let end = bench.scale.entries() + 1;
     fill(&*log, end - 1, FILL_BATCH, &payload)?;
     let newest = end - entries..end;
-    black_box(log.read(0, newest.clone())?.len());
+    let first_sum = look_at_each(&*log.read(0, newest.clone())?);
     while bench.meter.seconds < bench.scale.seconds() {
         bench.meter.lap(&*log, Settle::Nothing, |singles| {
             let before = Instant::now();
             let page = log.read(0, newest.clone())?;
-            black_box(page.len());
+            let sum = look_at_each(&*page);
             let took = before.elapsed();
             singles.push(took.as_secs_f64());
             ensure!(page.len() as u64 == entries, "{} entries read of {entries}", page.len());
+            ensure!(sum == first_sum, "the entries add up to {sum}, and to {first_sum} before");
             Ok(Lap { took, units: 1, payload_bytes: entries * ENTRY_BYTES as u64 })
         })?;
     }
@@ -102,6 +103,7 @@ pub(super) fn cold_scan(mut bench: Bench) -> Result<Meter> {
         while next < bounds.end {
             let upto = bounds.end.min(next + SCAN_ENTRIES);
             let page = log.read(0, next..upto)?;
+            black_box(look_at_each(&*page));
             ensure!(page.len() as u64 == upto - next, "{} entries read of {next}..{upto}", page.len());
             next = upto;
         }
