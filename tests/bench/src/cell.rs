@@ -4,6 +4,8 @@
 
 mod append;
 mod read;
+mod space;
+mod term;
 
 use crate::device::{Device, DeviceCounts};
 use crate::log::{Counters, Kind, Log, Setup, Unsupported};
@@ -96,7 +98,7 @@ fn run(args: &CellArgs) -> Result<Measured> {
         scale: args.scale,
         setup: Setup {
             directory: args.directory.clone(),
-            segment_bytes: args.scale.segment_bytes(),
+            segment_bytes: cell.workload.work.segment_bytes(args.scale),
             room_bytes: room_bytes(cell.workload.work, args.scale),
         },
         meter: Meter::new(&args.directory)?,
@@ -105,6 +107,8 @@ fn run(args: &CellArgs) -> Result<Measured> {
         Work::Append { entry_bytes, manner, recycled } => append::run(bench, entry_bytes, manner, recycled)?,
         Work::ReadRange { entries } => read::range(bench, entries)?,
         Work::ReadOne => read::one(bench)?,
+        Work::ReadOld => read::old(bench)?,
+        Work::Term => term::run(bench)?,
         Work::ColdScan if args.step == Step::Prepare => read::prepare(bench, 100, bench_entries(args.scale, 100))?,
         Work::ColdScan => read::cold_scan(bench)?,
         Work::Open { batch } if args.step == Step::Prepare => {
@@ -113,6 +117,7 @@ fn run(args: &CellArgs) -> Result<Measured> {
         Work::Open { batch } => read::open(bench, bench_entries(args.scale, batch))?,
         Work::Truncate { entries } => read::truncate(bench, entries)?,
         Work::Purge => read::purge(bench)?,
+        Work::Space => space::run(bench)?,
     };
     report.measured(&cell.workload)
 }
@@ -136,10 +141,10 @@ fn room_bytes(work: Work, scale: Scale) -> u64 {
         entries.div_ceil(batch) * (144 + batch * (ENTRY_BYTES as u64 + 40)).next_multiple_of(align)
     };
     match work {
-        Work::Append { .. } => 3 * scale.segment_bytes(),
+        Work::Append { .. } | Work::Term => 3 * scale.segment_bytes(),
         Work::Open { batch } => filled(bench_entries(scale, batch), batch),
         Work::ColdScan => filled(scale.entries_opened(), 100),
-        Work::ReadRange { .. } | Work::ReadOne | Work::Truncate { .. } | Work::Purge => {
+        Work::ReadRange { .. } | Work::ReadOne | Work::ReadOld | Work::Truncate { .. } | Work::Purge | Work::Space => {
             filled(scale.entries(), 100) + CUTS_BYTES
         }
     }
@@ -298,6 +303,7 @@ fn flushes_needed(manner: Manner, entries: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Durability;
 
     fn meter(own: u64, device: Option<u64>) -> Meter {
         let mut meter = Meter::new(Path::new(".")).expect("the folder is there");
@@ -317,8 +323,9 @@ mod tests {
     #[test]
     fn one_flush_acknowledges_at_most_what_is_on_the_way() {
         assert_eq!(flushes_needed(Manner::Durable { batch: 100 }, 1000), Some(10));
-        assert_eq!(flushes_needed(Manner::Threads(64), 65), Some(2));
+        assert_eq!(flushes_needed(Manner::Threads { threads: 64, durability: Durability::Durable }, 65), Some(2));
         assert_eq!(flushes_needed(Manner::InFlight(64), 64), Some(1));
         assert_eq!(flushes_needed(Manner::Buffered { batch: 1 }, 1000), None);
+        assert_eq!(flushes_needed(Manner::Threads { threads: 8, durability: Durability::Buffered }, 1000), None);
     }
 }

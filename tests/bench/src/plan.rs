@@ -93,7 +93,7 @@ mod tests {
     fn a_second_write_in_flight_is_measured_only_where_many_wait() {
         let names = names(&[]);
         assert!(names.contains(&("w4a", "raw-dio2")) && names.contains(&("w4p", "shortest-dio2")));
-        assert!(!names.contains(&("w1-256", "raw-dio2")) && !names.contains(&("w5a", "shortest-dio2")));
+        assert!(!names.contains(&("w1-256", "raw-dio2")) && !names.contains(&("w5c", "shortest-dio2")));
     }
 
     #[test]

@@ -81,7 +81,9 @@ fn run_lap(
         let took = match manner {
             Manner::Durable { batch } => append_durable(log, &mut indexes, batch, limit, payload, singles),
             Manner::Buffered { batch } => append_buffered(log, &indexes, batch, payload),
-            Manner::Threads(threads) => log.append_from_threads(threads, first, count, payload, Durability::Durable),
+            Manner::Threads { threads, durability } => {
+                log.append_from_threads(threads, first, count, payload, durability)
+            }
             Manner::InFlight(in_flight) => time(|| log.append_in_flight(first, count, in_flight, payload)),
             Manner::Groups(groups) => {
                 time(|| indexes.clone().try_for_each(|index| log.append_to_groups(groups, index, payload)))

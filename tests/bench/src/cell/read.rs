@@ -11,15 +11,17 @@ use std::hint::black_box;
 use std::time::Instant;
 
 /// Batches that a log is filled with, where the workload does not say otherwise.
-const FILL_BATCH: u64 = 100;
+pub(super) const FILL_BATCH: u64 = 100;
 /// Entries of one page of a scan.
 const SCAN_ENTRIES: u64 = 4096;
 /// One of so many newest entries is read; as many are read for one look at the clock.
 const RECENT_ENTRIES: u64 = 1000;
+/// As many old entries.
+const OLD_ENTRIES: u64 = 10_000;
 const TRUNCATIONS: u64 = 10;
 
 /// Appends entries from index 1 on, and makes them durable.
-fn fill(log: &dyn Log, count: u64, batch: u64, payload: &Payload) -> Result<()> {
+pub(super) fn fill(log: &dyn Log, count: u64, batch: u64, payload: &Payload) -> Result<()> {
     append(log, 1, count, batch, payload)?;
     log.sync()
 }
@@ -76,6 +78,22 @@ pub(super) fn one(mut bench: Bench) -> Result<Meter> {
     bench.verify(&*log, 0, newest.clone(), &payload)?;
     let mut order: Vec<u64> = newest.collect();
     fastrand::Rng::with_seed(end).shuffle(&mut order);
+    while bench.meter.seconds < bench.scale.seconds() {
+        bench.meter.lap(&*log, Settle::Nothing, |_| read_each(&*log, &order))?;
+    }
+    log.close()?;
+    Ok(bench.meter)
+}
+
+pub(super) fn old(mut bench: Bench) -> Result<Meter> {
+    let payload = Payload::new(ENTRY_BYTES);
+    let log = bench.open()?;
+    let end = bench.scale.entries() + 1;
+    fill(&*log, end - 1, FILL_BATCH, &payload)?;
+    bench.verify(&*log, 0, 1..end, &payload)?;
+    warm_cached_pages(&bench.setup.directory)?;
+    let mut random = fastrand::Rng::with_seed(end);
+    let order: Vec<u64> = (0..OLD_ENTRIES).map(|_| random.u64(1..end)).collect();
     while bench.meter.seconds < bench.scale.seconds() {
         bench.meter.lap(&*log, Settle::Nothing, |_| read_each(&*log, &order))?;
     }
@@ -174,7 +192,7 @@ fn cut(bench: &mut Bench, log: &dyn Log, call: impl FnOnce() -> Result<()>) -> R
 }
 
 /// What was dropped stays so, and the rest is as appended, also for who opens the log again.
-fn reopen_and_verify(
+pub(super) fn reopen_and_verify(
     bench: &mut Bench,
     log: Box<dyn Log>,
     left: std::ops::Range<u64>,

@@ -98,6 +98,10 @@ impl Log for Duramen {
         Ok(self.store.log(group).get(index)?.data)
     }
 
+    fn term(&self, group: u64, index: u64) -> Result<u64> {
+        Ok(self.store.log(group).term(index)?)
+    }
+
     fn bounds(&self, group: u64) -> Result<Range<u64>> {
         Ok(self.store.log(group).bounds()?.unwrap_or(0..0))
     }

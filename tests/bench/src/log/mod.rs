@@ -110,6 +110,9 @@ pub(crate) trait Log: Send + Sync {
 
     fn read_one(&self, group: u64, index: u64) -> Result<Vec<u8>>;
 
+    /// The term of an entry, from memory; every entry is appended in term 1. One that does not exist is an error.
+    fn term(&self, group: u64, index: u64) -> Result<u64>;
+
     /// The indexes that a group holds; empty if it holds none.
     fn bounds(&self, group: u64) -> Result<Range<u64>>;
 
@@ -284,10 +287,14 @@ mod tests {
         on_every_log(|kind, setup, log| {
             log.append_from_threads(8, 1, 20, &payload, Durability::Durable)?;
             log.append_to_groups(8, 21, &payload)?;
+            let next = match log.append_from_threads(8, 22, 20, &payload, Durability::Buffered) {
+                Err(error) if error.is::<Unsupported>() => 22,
+                appended => appended.map(|_| 42)?,
+            };
             log.close()?;
             let log = kind.open(setup)?;
             for group in 0..8 {
-                assert_eq!(log.verify(group, 1..22, &payload)?, 21);
+                assert_eq!(log.verify(group, 1..next, &payload)?, next - 1);
             }
             log.close()
         });
@@ -336,6 +343,22 @@ mod tests {
             // The raw file holds no entries; what it compares is its own writes.
             let noticed = log.verify(0, 1..101, &Payload::new(301)).is_err();
             assert!(noticed || kind.role == Role::Raw);
+            log.close()
+        });
+    }
+
+    #[test]
+    fn only_entries_that_exist_have_a_term() {
+        on_every_log(|_, _, log| {
+            append(&*log, 0, 1..101, &Payload::new(300), Durability::Durable)?;
+            log.truncate(91)?;
+            match log.term(0, 90) {
+                Err(error) if error.is::<Unsupported>() => {}
+                term => {
+                    assert_eq!(term?, 1);
+                    assert!(log.term(0, 91).is_err());
+                }
+            }
             log.close()
         });
     }

@@ -86,3 +86,39 @@ impl Held {
         self.runs.iter().find(holds).with_context(|| format!("{range:?} was not written in one go"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: u64 = 4096;
+
+    fn run(first: u64, parts: u64, offset: u64) -> Run {
+        Run { first, steps: 3, indexes: 10, parts, offset, bytes: BYTES }
+    }
+
+    #[test]
+    fn the_parts_of_a_step_lie_behind_each_other_and_stand_for_the_same_indexes() {
+        let run = run(1, 2, BYTES);
+        let writes: Vec<_> = (0..run.writes()).map(|number| run.write(number)).collect();
+        let offset = |write: u64| BYTES + write * BYTES;
+        assert_eq!(
+            writes,
+            [(1, offset(0)), (1, offset(1)), (11, offset(2)), (11, offset(3)), (21, offset(4)), (21, offset(5))]
+        );
+        assert_eq!((run.next(), run.end()), (31, offset(6)));
+        assert_eq!((run.offset_of(11), run.offset_of(21)), (offset(2), offset(4)));
+    }
+
+    #[test]
+    fn runs_of_one_shape_become_one_and_others_do_not() {
+        let mut held = Held::nothing();
+        held.add(run(1, 1, 0));
+        held.add(run(31, 1, 3 * BYTES));
+        assert_eq!((held.runs.len(), held.runs[0].steps, held.bounds.clone()), (1, 6, 1..61));
+        held.add(run(61, 2, 6 * BYTES));
+        assert_eq!((held.runs.len(), held.bounds.clone()), (2, 1..91));
+        held.purge(60);
+        assert_eq!((held.runs.len(), held.bounds.clone()), (1, 61..91));
+    }
+}

@@ -305,6 +305,10 @@ impl Log for Raw {
         Ok(first)
     }
 
+    fn term(&self, _: u64, _: u64) -> Result<u64> {
+        Err(Unsupported("a lock and a look into an array is no log").into())
+    }
+
     fn bounds(&self, _: u64) -> Result<Range<u64>> {
         Ok(self.state().held.bounds.clone())
     }

@@ -14,7 +14,7 @@ mod format;
 mod recover;
 mod state;
 
-use super::{Counters, Durability, Log, Page, Setup, each_accepted};
+use super::{Counters, Durability, Log, Page, Setup, Unsupported, each_accepted};
 use crate::file::{DataFile, Path2Disk};
 use crate::payload::Payload;
 use anyhow::{Result, ensure};
@@ -191,6 +191,10 @@ impl Log for Shortest {
         }
         page.buffer.drain(..RECORD_HEADER_BYTES);
         Ok(page.buffer)
+    }
+
+    fn term(&self, _: u64, _: u64) -> Result<u64> {
+        Err(Unsupported("it keeps positions in memory, and no terms").into())
     }
 
     fn bounds(&self, group: u64) -> Result<Range<u64>> {
