@@ -9,6 +9,7 @@ mod term;
 
 use crate::device::{Device, DeviceCounts};
 use crate::log::{Counters, Kind, Log, Setup, Unsupported};
+use crate::memory::MemoryCost;
 use crate::payload::Payload;
 use crate::plan::Cell;
 use crate::statistics::{median, quantile};
@@ -47,7 +48,7 @@ pub(crate) struct CellArgs {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    Measured(Measured),
+    Measured(Box<Measured>),
     /// The log does not offer it.
     Unsupported(String),
     /// Something went wrong, or a comparison failed.
@@ -72,6 +73,10 @@ pub(crate) struct Measured {
     pub(crate) device: DeviceCounts,
     /// Growth of resident memory by opening.
     pub(crate) memory_bytes_per_entry: Option<f64>,
+    /// Of the bytes of an entry, measured beside a raw limit where entries are large.
+    pub(crate) memory_cost: Option<MemoryCost>,
+    /// Whether the log's writes pass by the page cache.
+    pub(crate) direct: bool,
     /// Entries that were read back and compared.
     pub(crate) compared: u64,
     pub(crate) remarks: Vec<String>,
@@ -80,7 +85,7 @@ pub(crate) struct Measured {
 /// Runs the cell and prints its outcome.
 pub(crate) fn main(args: &CellArgs) -> Result<()> {
     let outcome = match run(args) {
-        Ok(measured) => Outcome::Measured(measured),
+        Ok(measured) => Outcome::Measured(Box::new(measured)),
         Err(error) => match error.downcast_ref::<Unsupported>() {
             Some(reason) => Outcome::Unsupported(reason.to_string()),
             None => Outcome::Failed(format!("{error:#}")),
@@ -201,6 +206,8 @@ struct Meter {
     compared: u64,
     acknowledged: Option<u64>,
     memory_bytes_per_entry: Option<f64>,
+    memory_cost: Option<MemoryCost>,
+    direct: bool,
     remarks: Vec<String>,
 }
 
@@ -217,6 +224,8 @@ impl Meter {
             compared: 0,
             acknowledged: None,
             memory_bytes_per_entry: None,
+            memory_cost: None,
+            direct: false,
             remarks: Vec::new(),
         })
     }
@@ -229,7 +238,8 @@ impl Meter {
             log.sync()?;
         }
         let mut caused = self.device.counts().since(&counts);
-        if !log.is_direct() {
+        self.direct = log.is_direct();
+        if !self.direct {
             // A page that gets dirty counts with all of its folio, written or not.
             caused.process_bytes = None;
         }
@@ -275,6 +285,8 @@ impl Meter {
             flushes: self.counters.flushes,
             device: self.counts,
             memory_bytes_per_entry: self.memory_bytes_per_entry,
+            memory_cost: self.memory_cost,
+            direct: self.direct,
             compared: self.compared,
             remarks: self.remarks,
         })

@@ -6,6 +6,8 @@ use clap::ValueEnum;
 
 /// Bytes of an entry where a workload does not say otherwise.
 pub(crate) const ENTRY_BYTES: usize = 256;
+/// From here on copying and checksumming an entry is much beside writing it, and measured, too.
+pub(crate) const LARGE_ENTRY_BYTES: usize = 64 << 10;
 /// Bytes that a batch takes on the disk beside its entries, and an entry beside its data, for an upper estimate.
 const BATCH_OVERHEAD_BYTES: u64 = 512;
 const ENTRY_OVERHEAD_BYTES: u64 = 96;

@@ -1,9 +1,10 @@
 //! Appending: laps that fill at most a segment each, with the log purged between them.
 
 use super::{Bench, Lap, Meter, Settle, flushes_needed};
-use crate::log::{Durability, Log};
+use crate::log::{Durability, Log, Role};
+use crate::memory::MemoryCost;
 use crate::payload::Payload;
-use crate::workload::Manner;
+use crate::workload::{LARGE_ENTRY_BYTES, Manner};
 use anyhow::Result;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -37,6 +38,9 @@ pub(super) fn run(mut bench: Bench, entry_bytes: usize, manner: Manner, recycled
     bench.meter.acknowledged = flushes_needed(manner, bench.meter.units);
     if let Some(acknowledged) = bench.meter.acknowledged {
         bench.meter.check_flushes(acknowledged)?;
+    }
+    if bench.kind.role == Role::Raw && entry_bytes >= LARGE_ENTRY_BYTES {
+        bench.meter.memory_cost = Some(MemoryCost::measure(entry_bytes)?);
     }
     log.close()?;
     let log = bench.open()?;
