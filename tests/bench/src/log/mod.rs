@@ -3,6 +3,7 @@
 mod duramen;
 mod raw;
 mod shortest;
+mod window;
 
 use crate::file::Path2Disk;
 use crate::payload::Payload;
