@@ -108,7 +108,7 @@ impl Log for Duramen {
     }
 
     fn is_direct(&self) -> bool {
-        false
+        self.stats().direct_writes
     }
 
     fn close(self: Box<Self>) -> Result<()> {
