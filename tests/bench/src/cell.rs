@@ -4,9 +4,12 @@
 
 mod append;
 mod read;
+mod space;
+mod term;
 
 use crate::device::{Device, DeviceCounts};
 use crate::log::{Counters, Kind, Log, Setup, Unsupported};
+use crate::memory::MemoryCost;
 use crate::payload::Payload;
 use crate::plan::Cell;
 use crate::statistics::{median, quantile};
@@ -45,7 +48,7 @@ pub(crate) struct CellArgs {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    Measured(Measured),
+    Measured(Box<Measured>),
     /// The log does not offer it.
     Unsupported(String),
     /// Something went wrong, or a comparison failed.
@@ -70,6 +73,10 @@ pub(crate) struct Measured {
     pub(crate) device: DeviceCounts,
     /// Growth of resident memory by opening.
     pub(crate) memory_bytes_per_entry: Option<f64>,
+    /// Of the bytes of an entry, measured beside a raw limit where entries are large.
+    pub(crate) memory_cost: Option<MemoryCost>,
+    /// Whether the log's writes pass by the page cache.
+    pub(crate) direct: bool,
     /// Entries that were read back and compared.
     pub(crate) compared: u64,
     pub(crate) remarks: Vec<String>,
@@ -78,7 +85,7 @@ pub(crate) struct Measured {
 /// Runs the cell and prints its outcome.
 pub(crate) fn main(args: &CellArgs) -> Result<()> {
     let outcome = match run(args) {
-        Ok(measured) => Outcome::Measured(measured),
+        Ok(measured) => Outcome::Measured(Box::new(measured)),
         Err(error) => match error.downcast_ref::<Unsupported>() {
             Some(reason) => Outcome::Unsupported(reason.to_string()),
             None => Outcome::Failed(format!("{error:#}")),
@@ -96,7 +103,7 @@ fn run(args: &CellArgs) -> Result<Measured> {
         scale: args.scale,
         setup: Setup {
             directory: args.directory.clone(),
-            segment_bytes: args.scale.segment_bytes(),
+            segment_bytes: cell.workload.work.segment_bytes(args.scale),
             room_bytes: room_bytes(cell.workload.work, args.scale),
         },
         meter: Meter::new(&args.directory)?,
@@ -105,6 +112,8 @@ fn run(args: &CellArgs) -> Result<Measured> {
         Work::Append { entry_bytes, manner, recycled } => append::run(bench, entry_bytes, manner, recycled)?,
         Work::ReadRange { entries } => read::range(bench, entries)?,
         Work::ReadOne => read::one(bench)?,
+        Work::ReadOld => read::old(bench)?,
+        Work::Term => term::run(bench)?,
         Work::ColdScan if args.step == Step::Prepare => read::prepare(bench, 100, bench_entries(args.scale, 100))?,
         Work::ColdScan => read::cold_scan(bench)?,
         Work::Open { batch } if args.step == Step::Prepare => {
@@ -113,6 +122,7 @@ fn run(args: &CellArgs) -> Result<Measured> {
         Work::Open { batch } => read::open(bench, bench_entries(args.scale, batch))?,
         Work::Truncate { entries } => read::truncate(bench, entries)?,
         Work::Purge => read::purge(bench)?,
+        Work::Space => space::run(bench)?,
     };
     report.measured(&cell.workload)
 }
@@ -136,10 +146,10 @@ fn room_bytes(work: Work, scale: Scale) -> u64 {
         entries.div_ceil(batch) * (144 + batch * (ENTRY_BYTES as u64 + 40)).next_multiple_of(align)
     };
     match work {
-        Work::Append { .. } => 3 * scale.segment_bytes(),
+        Work::Append { .. } | Work::Term => 3 * scale.segment_bytes(),
         Work::Open { batch } => filled(bench_entries(scale, batch), batch),
         Work::ColdScan => filled(scale.entries_opened(), 100),
-        Work::ReadRange { .. } | Work::ReadOne | Work::Truncate { .. } | Work::Purge => {
+        Work::ReadRange { .. } | Work::ReadOne | Work::ReadOld | Work::Truncate { .. } | Work::Purge | Work::Space => {
             filled(scale.entries(), 100) + CUTS_BYTES
         }
     }
@@ -196,6 +206,8 @@ struct Meter {
     compared: u64,
     acknowledged: Option<u64>,
     memory_bytes_per_entry: Option<f64>,
+    memory_cost: Option<MemoryCost>,
+    direct: bool,
     remarks: Vec<String>,
 }
 
@@ -212,6 +224,8 @@ impl Meter {
             compared: 0,
             acknowledged: None,
             memory_bytes_per_entry: None,
+            memory_cost: None,
+            direct: false,
             remarks: Vec::new(),
         })
     }
@@ -224,7 +238,8 @@ impl Meter {
             log.sync()?;
         }
         let mut caused = self.device.counts().since(&counts);
-        if !log.is_direct() {
+        self.direct = log.is_direct();
+        if !self.direct {
             // A page that gets dirty counts with all of its folio, written or not.
             caused.process_bytes = None;
         }
@@ -270,6 +285,8 @@ impl Meter {
             flushes: self.counters.flushes,
             device: self.counts,
             memory_bytes_per_entry: self.memory_bytes_per_entry,
+            memory_cost: self.memory_cost,
+            direct: self.direct,
             compared: self.compared,
             remarks: self.remarks,
         })
@@ -298,6 +315,7 @@ fn flushes_needed(manner: Manner, entries: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Durability;
 
     fn meter(own: u64, device: Option<u64>) -> Meter {
         let mut meter = Meter::new(Path::new(".")).expect("the folder is there");
@@ -317,8 +335,9 @@ mod tests {
     #[test]
     fn one_flush_acknowledges_at_most_what_is_on_the_way() {
         assert_eq!(flushes_needed(Manner::Durable { batch: 100 }, 1000), Some(10));
-        assert_eq!(flushes_needed(Manner::Threads(64), 65), Some(2));
+        assert_eq!(flushes_needed(Manner::Threads { threads: 64, durability: Durability::Durable }, 65), Some(2));
         assert_eq!(flushes_needed(Manner::InFlight(64), 64), Some(1));
         assert_eq!(flushes_needed(Manner::Buffered { batch: 1 }, 1000), None);
+        assert_eq!(flushes_needed(Manner::Threads { threads: 8, durability: Durability::Buffered }, 1000), None);
     }
 }

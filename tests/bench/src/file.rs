@@ -5,7 +5,8 @@ use crate::log::Unsupported;
 use anyhow::{Context, Result};
 use rustix::fs::{Advice, OFlags, fadvise};
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// How bytes get to the disk.
@@ -110,6 +111,21 @@ pub(crate) fn warm_cached_pages(directory: &Path) -> Result<()> {
     })
 }
 
+/// What the files under a directory take on the disk, in bytes. A file that goes away meanwhile takes nothing.
+pub(crate) fn allocated_bytes(directory: &Path) -> Result<u64> {
+    const UNIT_BYTES: u64 = 512;
+    let mut bytes = 0;
+    for_each_file(directory, &mut |path| {
+        bytes += match std::fs::metadata(path) {
+            Ok(metadata) => metadata.blocks() * UNIT_BYTES,
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
 fn for_each_file(directory: &Path, act: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
@@ -121,4 +137,23 @@ fn for_each_file(directory: &Path, act: &mut dyn FnMut(&Path) -> Result<()>) -> 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_take_their_blocks_also_in_folders() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        std::fs::create_dir(directory.path().join("store"))?;
+        for name in ["a", "store/b"] {
+            DataFile::open(&directory.path().join(name), Path2Disk::Cached)?.prewrite(1 << 20)?;
+        }
+        let sparse = File::create(directory.path().join("sparse"))?;
+        sparse.set_len(1 << 30)?;
+        let bytes = allocated_bytes(directory.path())?;
+        assert!((2 << 20..3 << 20).contains(&bytes), "{bytes} bytes");
+        Ok(())
+    }
 }

@@ -12,7 +12,7 @@ pub(crate) struct Cell {
 }
 
 /// The cells that `only` asks for: names of workloads and logs, or how they begin. The two references are always among
-/// the logs. Without names it is all of them.
+/// the logs, those that differ only where many wait only in such workloads. Without names it is all of them.
 pub(crate) fn cells(only: &[String]) -> Result<Vec<Cell>> {
     let is_asked =
         |name: &str, asked: &[&String]| asked.is_empty() || asked.iter().any(|asked| name.starts_with(asked.as_str()));
@@ -27,7 +27,8 @@ pub(crate) fn cells(only: &[String]) -> Result<Vec<Cell>> {
     }
     let mut cells = Vec::new();
     for workload in WORKLOADS.iter().filter(|workload| is_asked(workload.name, &workloads)) {
-        for log in KINDS.iter().filter(|kind| kind.role != Role::Measured || is_asked(kind.name, &logs)) {
+        let logs = KINDS.iter().filter(|kind| kind.role != Role::Measured || is_asked(kind.name, &logs));
+        for log in logs.filter(|kind| !kind.for_many_only || workload.work.has_many_waiting()) {
             cells.push(Cell { workload: *workload, log: *log });
         }
     }
@@ -82,7 +83,17 @@ mod tests {
 
     #[test]
     fn without_names_everything_is_run() {
-        assert_eq!(names(&[]).len(), WORKLOADS.len() * KINDS.len());
+        let logs_of = |workload: &Workload| {
+            KINDS.iter().filter(|kind| !kind.for_many_only || workload.work.has_many_waiting()).count()
+        };
+        assert_eq!(names(&[]).len(), WORKLOADS.iter().map(logs_of).sum::<usize>());
+    }
+
+    #[test]
+    fn a_second_write_in_flight_is_measured_only_where_many_wait() {
+        let names = names(&[]);
+        assert!(names.contains(&("w4a", "raw-dio2")) && names.contains(&("w4p", "shortest-dio2")));
+        assert!(!names.contains(&("w1-256", "raw-dio2")) && !names.contains(&("w5c", "shortest-dio2")));
     }
 
     #[test]

@@ -2,18 +2,17 @@
 
 use crate::cell::{Measured, Outcome};
 use crate::device::{Device, DeviceCounts, file_system, load};
+use crate::goals::{self, Verdict};
 use crate::log::Role;
 use crate::plan::Cell;
+use crate::rounds::{Ratio, Rounds, fastest_of, raw_varied};
 use crate::run::Sample;
-use crate::statistics::{Interval, interval_of_median, interval_of_ratio, median, spread};
+use crate::statistics::{Interval, interval_of_median, median};
 use crate::workload::Scale;
 use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
-
-/// Where the disk's own speed differs by more between rounds, the table says so.
-const SPREAD_MAX: f64 = 2.0;
 
 /// What the run was like.
 #[derive(Debug, Serialize)]
@@ -62,6 +61,7 @@ impl Conditions {
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) conditions: Conditions,
+    pub(crate) verdicts: Vec<Verdict>,
     pub(crate) groups: Vec<Group>,
     samples: Vec<Sample>,
 }
@@ -108,19 +108,13 @@ pub(crate) struct Figures {
     pub(crate) entries_compared: u64,
 }
 
-/// How many times as long it takes as the fastest log of a reference.
-#[derive(Debug, Serialize)]
-pub(crate) struct Ratio {
-    pub(crate) reference: &'static str,
-    pub(crate) ratio: f64,
-    pub(crate) interval: Option<Interval>,
-}
-
 impl Report {
     pub(crate) fn new(conditions: Conditions, cells: &[Cell], samples: Vec<Sample>) -> Report {
-        let groups = cells.chunk_by(|a, b| a.workload.name == b.workload.name);
-        let groups = groups.map(|cells| group(cells, &samples)).collect();
-        Report { conditions, groups, samples }
+        let rounds: Vec<Rounds<'_>> = cells.iter().map(|cell| Rounds::of(cell, &samples)).collect();
+        let by_workload = rounds.chunk_by(|a, b| a.cell.workload.name == b.cell.workload.name);
+        let groups = by_workload.clone().map(group).collect();
+        let verdicts = by_workload.flat_map(goals::verdicts).collect();
+        Report { conditions, verdicts, groups, samples }
     }
 
     pub(crate) fn has_failures(&self) -> bool {
@@ -128,62 +122,17 @@ impl Report {
     }
 }
 
-/// The samples of one cell, by round.
-struct Rounds<'a> {
-    cell: &'a Cell,
-    samples: Vec<&'a Sample>,
-}
-
-impl<'a> Rounds<'a> {
-    fn of(cell: &'a Cell, samples: &'a [Sample]) -> Rounds<'a> {
-        let is_own = |sample: &&Sample| sample.workload == cell.workload.name && sample.log == cell.log.name;
-        Rounds { cell, samples: samples.iter().filter(is_own).collect() }
-    }
-
-    fn measured(&self) -> impl Iterator<Item = (u64, &'a Measured)> {
-        self.samples.iter().filter_map(|sample| match &sample.outcome {
-            Outcome::Measured(measured) => Some((sample.round, measured)),
-            _ => None,
-        })
-    }
-
-    fn times(&self) -> Vec<f64> {
-        self.measured().map(|(_, measured)| measured.seconds_per_unit).collect()
-    }
-
-    /// The times of the rounds in which both were measured.
-    fn times_with(&self, other: &Rounds<'_>) -> (Vec<f64>, Vec<f64>) {
-        let find = |round| other.measured().find(|(its, _)| *its == round);
-        let both = self.measured().filter_map(|(round, own)| Some((own, find(round)?.1)));
-        both.map(|(own, other)| (own.seconds_per_unit, other.seconds_per_unit)).unzip()
-    }
-
-    /// The median of something over the rounds that know it; none unless all do.
-    fn median_of(&self, of: impl Fn(&Measured) -> Option<f64>) -> Option<f64> {
-        median(&self.measured().map(|(_, measured)| of(measured)).collect::<Option<Vec<f64>>>()?)
-    }
-}
-
-fn group(cells: &[Cell], samples: &[Sample]) -> Group {
-    let rounds: Vec<Rounds<'_>> = cells.iter().map(|cell| Rounds::of(cell, samples)).collect();
-    let (raw, shortest) = (fastest(&rounds, Role::Raw), fastest(&rounds, Role::Shortest));
-    let workload = cells[0].workload;
-    let of_raw = rounds.iter().filter(|rounds| rounds.cell.log.role == Role::Raw);
-    let widest = of_raw.filter_map(|rounds| spread(&rounds.times())).max_by(f64::total_cmp);
+/// The rows of one workload, of whose cells these are the rounds.
+fn group(rounds: &[Rounds<'_>]) -> Group {
+    let (raw, shortest) = (fastest_of(rounds, Role::Raw), fastest_of(rounds, Role::Shortest));
+    let workload = rounds[0].cell.workload;
     Group {
         workload: workload.name,
         title: workload.title,
         unit: workload.unit,
-        raw_varied: widest.filter(|spread| *spread > SPREAD_MAX),
+        raw_varied: raw_varied(rounds),
         rows: rounds.iter().map(|rounds| row(rounds, raw, shortest)).collect(),
     }
-}
-
-/// Of the logs that stand for a reference the one with the lowest median.
-fn fastest<'a, 'b>(rounds: &'b [Rounds<'a>], role: Role) -> Option<&'b Rounds<'a>> {
-    let with_time = rounds.iter().filter(|rounds| rounds.cell.log.role == role);
-    let with_time = with_time.filter_map(|rounds| Some((median(&rounds.times())?, rounds)));
-    with_time.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, rounds)| rounds)
 }
 
 fn row(rounds: &Rounds<'_>, raw: Option<&Rounds<'_>>, shortest: Option<&Rounds<'_>>) -> Row {
@@ -227,8 +176,8 @@ fn figures(rounds: &Rounds<'_>, raw: Option<&Rounds<'_>>, shortest: Option<&Roun
         seconds_per_unit: median(&times)?,
         interval: interval_of_median(&times),
         p99_seconds: rounds.median_of(|measured| measured.p99_seconds),
-        to_raw: raw.and_then(|raw| ratio(rounds, raw)),
-        to_shortest: shortest.and_then(|shortest| ratio(rounds, shortest)),
+        to_raw: raw.and_then(|raw| rounds.ratio_to(raw)),
+        to_shortest: shortest.and_then(|shortest| rounds.ratio_to(shortest)),
         flushes_per_unit: rounds.median_of(|measured| per_unit(Some(measured.flushes), measured)),
         writes_per_unit: rounds.median_of(|measured| per_unit(Some(measured.writes), measured)),
         device_flushes_per_unit: device(|counts| counts.flushes),
@@ -240,22 +189,18 @@ fn figures(rounds: &Rounds<'_>, raw: Option<&Rounds<'_>>, shortest: Option<&Roun
     })
 }
 
-fn ratio(rounds: &Rounds<'_>, reference: &Rounds<'_>) -> Option<Ratio> {
-    let (own, other) = rounds.times_with(reference);
-    Some(Ratio {
-        reference: reference.cell.log.name,
-        ratio: median(&own)? / median(&other)?,
-        interval: interval_of_ratio(&own, &other),
-    })
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::plan::cells;
 
     fn measured(seconds_per_unit: f64) -> Outcome {
-        Outcome::Measured(Measured {
+        measured_as(seconds_per_unit, |_| ())
+    }
+
+    /// One round, with what is changed.
+    pub(crate) fn measured_as(seconds_per_unit: f64, change: impl FnOnce(&mut Measured)) -> Outcome {
+        let mut measured = Measured {
             seconds_per_unit,
             seconds: 1.0,
             units: 10,
@@ -267,30 +212,35 @@ pub(crate) mod tests {
             flushes: 10,
             device: DeviceCounts { flushes: None, bytes: Some(250), ..DeviceCounts::zero() },
             memory_bytes_per_entry: None,
+            memory_cost: None,
+            direct: true,
             compared: 10,
             remarks: Vec::new(),
-        })
-    }
-
-    fn samples(log: &str, outcomes: impl IntoIterator<Item = Outcome>) -> Vec<Sample> {
-        let sample = |(round, outcome)| Sample {
-            workload: "w1-256".to_owned(),
-            log: log.to_owned(),
-            round,
-            load: None,
-            outcome,
         };
-        (0..).zip(outcomes).map(sample).collect()
+        change(&mut measured);
+        Outcome::Measured(Box::new(measured))
     }
 
-    /// A report over one workload, in which the raw limit takes one second for a unit, or what is said.
-    pub(crate) fn report(raw: &[f64], duramen: Vec<Outcome>) -> Report {
-        let cells = cells(&["w1-256".to_owned()]).expect("a known name");
+    /// A report over one workload, with the rounds of these logs.
+    pub(crate) fn report_of(workload: &str, logs: Vec<(&str, Vec<Outcome>)>) -> Report {
+        let cells = cells(&[workload.to_owned()]).expect("a known name");
         let conditions = Conditions::of(Path::new("."), Scale::Quick, 3, 1).expect("the folder is there");
-        let mut all = samples("raw-dio", raw.iter().map(|seconds| measured(*seconds)));
-        all.extend(samples("raw-buf", raw.iter().map(|seconds| measured(*seconds * 3.0))));
-        all.extend(samples("duramen", duramen));
-        Report::new(conditions, &cells, all)
+        let samples = logs.into_iter().flat_map(|(log, outcomes)| {
+            (0..).zip(outcomes).map(move |(round, outcome)| Sample {
+                workload: workload.to_owned(),
+                log: log.to_owned(),
+                round,
+                load: None,
+                outcome,
+            })
+        });
+        Report::new(conditions, &cells, samples.collect())
+    }
+
+    /// A report in which the raw limit takes one second for a unit, or what is said.
+    pub(crate) fn report(raw: &[f64], duramen: Vec<Outcome>) -> Report {
+        let times = |factor: f64| raw.iter().map(|seconds| measured(seconds * factor)).collect();
+        report_of("w1-256", vec![("raw-dio", times(1.0)), ("raw-buf", times(3.0)), ("duramen", duramen)])
     }
 
     fn row<'a>(report: &'a Report, log: &str) -> &'a Row {

@@ -27,6 +27,12 @@ impl Interval {
         let [low, .., high] = *values else { return None };
         Some(if confident { Interval::Confident { low, high } } else { Interval::Range { low, high } })
     }
+
+    /// Whether a value lies in it.
+    pub(crate) fn contains(&self, value: f64) -> bool {
+        let (Interval::Confident { low, high } | Interval::Range { low, high }) = *self;
+        (low..=high).contains(&value)
+    }
 }
 
 /// The middle value, or the mean of the two in the middle.

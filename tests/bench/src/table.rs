@@ -1,6 +1,8 @@
-//! The report as a table: Markdown, and text with aligned columns.
+//! The report as tables, the goals first: Markdown, and text with aligned columns.
 
-use crate::report::{Conditions, Figures, Group, Ratio, Report, Row};
+use crate::goals::{Against, Compared, NOT_JUDGED, Verdict};
+use crate::report::{Conditions, Figures, Group, Report, Row};
+use crate::rounds::Ratio;
 use crate::statistics::Interval;
 use std::fmt::Write;
 
@@ -17,6 +19,8 @@ const COLUMNS: [&str; 11] = [
     "bytes: device / process",
     "memory",
 ];
+const GOAL_COLUMNS: [&str; 8] =
+    ["goal", "log", "time", "compared", "95 %", "bound", "met", "raw writes of the same blocks"];
 const NOTHING: &str = "–";
 const UNKNOWN: &str = "unknown";
 
@@ -25,33 +29,50 @@ pub(crate) fn markdown(report: &Report) -> String {
     for line in introduction(&report.conditions) {
         let _ = writeln!(text, "{line}\n");
     }
+    if !report.verdicts.is_empty() {
+        text.push_str("## Goals\n\n");
+        let rows: Vec<_> = report.verdicts.iter().map(verdict_cells).collect();
+        markdown_table(&mut text, &GOAL_COLUMNS, &rows, &notes_on_goals(&report.verdicts));
+    }
     for group in &report.groups {
         let _ = writeln!(text, "## {}: {}, for one {}\n", group.workload, group.title, group.unit);
-        let _ = writeln!(text, "| {} |", COLUMNS.join(" | "));
-        let _ = writeln!(text, "|{}", "---|".repeat(COLUMNS.len()));
-        for row in &group.rows {
-            let _ = writeln!(text, "| {} |", cells(row).join(" | "));
-        }
-        text.push('\n');
-        let remarks: String = remarks(group).iter().map(|remark| format!("- {remark}\n")).collect();
-        if !remarks.is_empty() {
-            let _ = writeln!(text, "{remarks}");
-        }
+        let rows: Vec<_> = group.rows.iter().map(cells).collect();
+        markdown_table(&mut text, &COLUMNS, &rows, &remarks(group));
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
     text
 }
 
+fn markdown_table<const N: usize>(text: &mut String, header: &[&str; N], rows: &[[String; N]], remarks: &[String]) {
+    let _ = writeln!(text, "| {} |", header.join(" | "));
+    let _ = writeln!(text, "|{}", "---|".repeat(N));
+    for row in rows {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+    text.push('\n');
+    let remarks: String = remarks.iter().map(|remark| format!("- {remark}\n")).collect();
+    if !remarks.is_empty() {
+        let _ = writeln!(text, "{remarks}");
+    }
+}
+
 pub(crate) fn aligned(report: &Report) -> String {
     let mut text = introduction(&report.conditions).join("\n") + "\n";
-    let rows: Vec<[String; COLUMNS.len()]> = report.groups.iter().flat_map(|group| &group.rows).map(cells).collect();
+    if !report.verdicts.is_empty() {
+        text.push_str("\nGoals\n");
+        let header = GOAL_COLUMNS.map(str::to_owned);
+        let rows: Vec<_> = report.verdicts.iter().map(verdict_cells).collect();
+        let widths = widths(&header, &rows);
+        text.push_str(&line(&header, &widths));
+        rows.iter().for_each(|row| text.push_str(&line(row, &widths)));
+        for note in notes_on_goals(&report.verdicts) {
+            let _ = writeln!(text, "  ! {note}");
+        }
+    }
+    let rows: Vec<_> = report.groups.iter().flat_map(|group| &group.rows).map(cells).collect();
     let header = COLUMNS.map(str::to_owned);
-    let width = |column: usize| {
-        let all = rows.iter().chain([&header]);
-        all.map(|row| row[column].chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    let widths = widths(&header, &rows);
     for group in &report.groups {
         let _ = writeln!(text, "\n{}: {}, for one {}", group.workload, group.title, group.unit);
         text.push_str(&line(&header, &widths));
@@ -65,8 +86,15 @@ pub(crate) fn aligned(report: &Report) -> String {
     text
 }
 
+fn widths<const N: usize>(header: &[String; N], rows: &[[String; N]]) -> [usize; N] {
+    std::array::from_fn(|column| {
+        let all = rows.iter().chain([header]);
+        all.map(|row| row[column].chars().count()).max().unwrap_or(0)
+    })
+}
+
 /// Names to the left, numbers to the right.
-fn line(cells: &[String; COLUMNS.len()], widths: &[usize]) -> String {
+fn line<const N: usize>(cells: &[String; N], widths: &[usize; N]) -> String {
     let mut line = String::from("  ");
     for (place, (cell, width)) in cells.iter().zip(widths).enumerate() {
         let _ = match place {
@@ -110,6 +138,72 @@ fn introduction(conditions: &Conditions) -> Vec<String> {
         ),
         format!("Times are medians of the rounds, lower is better; {interval}"),
     ]
+}
+
+fn verdict_cells(verdict: &Verdict) -> [String; GOAL_COLUMNS.len()] {
+    let Verdict { goal, log, seconds_per_unit, figure, raw, .. } = verdict;
+    let nothing = || NOTHING.to_owned();
+    let missed = figure.as_ref().is_some_and(|figure| !figure.met);
+    [
+        goal.text.to_owned(),
+        (*log).to_owned(),
+        seconds_per_unit.map_or_else(nothing, time),
+        figure.as_ref().map_or_else(nothing, |figure| shown_figure(goal.against, figure)),
+        figure
+            .as_ref()
+            .and_then(|figure| figure.interval)
+            .map_or_else(nothing, |interval| shown_interval(interval, |value| shown_value(goal.against, value))),
+        shown_value(goal.against, goal.bound),
+        figure.as_ref().map_or("not measured".to_owned(), |figure| shown_met(figure, verdict.raw_varied)),
+        raw.as_ref().filter(|_| missed).map_or_else(nothing, |raw| {
+            let said = if raw.met { "meet it" } else { "miss it, too" };
+            format!("{said}: {}", shown_value(goal.against, raw.value))
+        }),
+    ]
+}
+
+fn shown_value(against: Against, value: f64) -> String {
+    match against {
+        Against::Raw | Against::RawAndMemory | Against::Shortest => format!("{value:.2}"),
+        Against::Seconds => time(value),
+        Against::BytesPerEntry => format!("{value:.1} B"),
+    }
+}
+
+fn shown_figure(against: Against, figure: &Compared) -> String {
+    let value = shown_value(against, figure.value);
+    match (against, figure.reference) {
+        (Against::RawAndMemory, Some(reference)) => format!("{value} x ({reference} + copy + checksum)"),
+        (_, Some(reference)) => format!("{value} x {reference}"),
+        (_, None) => value,
+    }
+}
+
+fn shown_met(figure: &Compared, raw_varied: Option<f64>) -> String {
+    let met = if figure.met { "yes" } else { "no" };
+    match raw_varied {
+        Some(spread) => format!("{met}, but the raw limit varied {spread:.1} x"),
+        None if figure.open => format!("{met}, but not for sure"),
+        None => met.to_owned(),
+    }
+}
+
+fn notes_on_goals(verdicts: &[Verdict]) -> Vec<String> {
+    let with_cost = verdicts.iter().filter_map(|verdict| Some((verdict.goal.workload, verdict.memory_cost?)));
+    let costs = with_cost.map(|(workload, cost)| {
+        format!(
+            "{workload}: a copy takes {} and a checksum {} in warm memory, {} and {} in cold memory ({} and {} together). The \
+             bound counts warm memory, because the entries that are appended are warm: they come from the same bytes again \
+             and again",
+            time(cost.copy_warm),
+            time(cost.checksum_warm),
+            time(cost.copy_cold),
+            time(cost.checksum_cold),
+            time(cost.warm()),
+            time(cost.cold()),
+        )
+    });
+    costs.chain(NOT_JUDGED.iter().map(|goal| format!("not judged: {goal}"))).collect()
 }
 
 fn remarks(group: &Group) -> Vec<String> {
@@ -196,7 +290,7 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::report;
+    use crate::report::tests::{measured_as, report, report_of};
 
     #[test]
     fn numbers_have_about_three_digits_and_a_unit() {
@@ -230,6 +324,35 @@ mod tests {
             aligned(&report).lines().any(|line| line.trim_start().starts_with("duramen") && line.contains(NOTHING))
         );
         assert_eq!(markdown(&report).lines().filter(|line| line.starts_with("| duramen |")).count(), 1);
+    }
+
+    #[test]
+    fn goals_come_first_and_say_what_the_raw_writes_reached() {
+        let through_the_cache = |seconds| vec![measured_as(seconds, |measured| measured.direct = false)];
+        let raw = vec![measured_as(1.0, |_| ())];
+        let logs = vec![("raw-dio", raw), ("raw-buf", through_the_cache(1.5)), ("duramen", through_the_cache(1.6))];
+        let report = report_of("w1-256", logs);
+        for text in [markdown(&report), aligned(&report)] {
+            let (goals, workloads) = text.split_once("one writer, 256 B").expect("the workload has a title");
+            assert!(goals.contains("1.60 x raw-dio") && goals.contains("miss it, too: 1.50"), "{goals}");
+            assert!(!workloads.contains("miss it"));
+        }
+    }
+
+    #[test]
+    fn a_goal_is_not_met_for_sure_on_a_disk_that_varies() {
+        let report = report(&[1.0, 3.0, 1.0], vec![measured_as(1.0, |_| ())]);
+        assert!(markdown(&report).contains("| yes, but the raw limit varied 3.0 x |"));
+    }
+
+    #[test]
+    fn a_goal_without_a_figure_keeps_its_row() {
+        let report = report(&[1.0; 3], Vec::new());
+        assert!(
+            markdown(&report)
+                .lines()
+                .any(|line| line.starts_with("| one durable append") && line.contains("not measured"))
+        );
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The workloads: what each does, how much of it, and what its figure means. DESIGN of the figures: README.md.
 
+use crate::log::Durability;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 /// Bytes of an entry where a workload does not say otherwise.
 pub(crate) const ENTRY_BYTES: usize = 256;
+/// From here on copying and checksumming an entry is much beside writing it, and measured, too.
+pub(crate) const LARGE_ENTRY_BYTES: usize = 64 << 10;
 /// Bytes that a batch takes on the disk beside its entries, and an entry beside its data, for an upper estimate.
 const BATCH_OVERHEAD_BYTES: u64 = 512;
 const ENTRY_OVERHEAD_BYTES: u64 = 96;
@@ -78,8 +81,8 @@ pub(crate) enum Manner {
     Durable { batch: u64 },
     /// One thread, this many entries a batch, not flushed.
     Buffered { batch: u64 },
-    /// So many threads, each with a group of its own, one durable entry after the other.
-    Threads(u64),
+    /// So many threads, each with a group of its own, one entry after the other.
+    Threads { threads: u64, durability: Durability },
     /// One thread with so many entries on the way to the disk.
     InFlight(u64),
     /// One entry for each of so many groups, durable together.
@@ -95,6 +98,10 @@ pub(crate) enum Work {
     ReadRange { entries: u64 },
     /// Reading one of the newest thousand entries.
     ReadOne,
+    /// Reading one of all entries; the page cache has them.
+    ReadOld,
+    /// Asking for the term of one of the newest thousand entries while another thread appends.
+    Term,
     /// Reading everything after opening, not from the page cache.
     ColdScan,
     /// Opening a log that was appended in such batches; the page cache has it.
@@ -103,6 +110,8 @@ pub(crate) enum Work {
     Truncate { entries: u64 },
     /// Dropping nine of ten entries.
     Purge,
+    /// Waiting until the directory is smaller after dropping nine of ten entries.
+    Space,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +143,10 @@ const fn other(name: &'static str, title: &'static str, unit: &'static str, figu
     Workload { name, title, unit, figure, work }
 }
 
+const fn threads(threads: u64, durability: Durability) -> Manner {
+    Manner::Threads { threads, durability }
+}
+
 const ONE: Manner = Manner::Durable { batch: 1 };
 const W1: Workload = append("w1-256", "one writer, 256 B, durable", Figure::Middle, 256, ONE);
 const W2: Workload = append("w2", "100 x 256 B per flush", Figure::Mean, ENTRY_BYTES, Manner::Durable { batch: 100 });
@@ -147,19 +160,23 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     first_fill(W1, "w1-first", "one writer, 256 B, durable, first fill"),
     W2,
     first_fill(W2, "w2-first", "100 x 256 B per flush, first fill"),
-    append("w4a", "8 threads, one durable entry each", Figure::Mean, ENTRY_BYTES, Manner::Threads(8)),
-    append("w4b", "64 threads, one durable entry each", Figure::Mean, ENTRY_BYTES, Manner::Threads(64)),
+    append("w4a", "8 threads, one durable entry each", Figure::Mean, ENTRY_BYTES, threads(8, Durability::Durable)),
+    append("w4b", "64 threads, one durable entry each", Figure::Mean, ENTRY_BYTES, threads(64, Durability::Durable)),
     append("w4p", "one submitter, 64 in flight", Figure::Mean, ENTRY_BYTES, Manner::InFlight(64)),
     append("w5a", "buffered, batches of 100", Figure::Mean, ENTRY_BYTES, Manner::Buffered { batch: 100 }),
     append("w5b", "buffered, one by one", Figure::Mean, ENTRY_BYTES, Manner::Buffered { batch: 1 }),
+    append("w5c", "8 threads, one buffered entry each", Figure::Mean, ENTRY_BYTES, threads(8, Durability::Buffered)),
     append("groups", "one entry for each of 10,000 groups", Figure::Mean, ENTRY_BYTES, Manner::Groups(10_000)),
     other("w6-range", "newest 10,000 in one range", "range", Figure::Middle, Work::ReadRange { entries: 10_000 }),
     other("w6-one", "one recent entry", "entry", Figure::Mean, Work::ReadOne),
+    other("w6-old", "one old entry, from the page cache", "entry", Figure::Mean, Work::ReadOld),
+    other("w6-term", "term of a recent entry, while batches of 100 are appended", "call", Figure::Mean, Work::Term),
     other("w6-scan", "cold scan after opening", "entry", Figure::Mean, Work::ColdScan),
     other("w7-batches", "open, appended in batches of 100", "opening", Figure::Mean, Work::Open { batch: 100 }),
     other("w7-singles", "open, appended one by one", "opening", Figure::Mean, Work::Open { batch: 1 }),
     other("w8-truncate", "truncate the last 1,000", "call", Figure::Middle, Work::Truncate { entries: 1_000 }),
     other("w8-purge", "purge nine of ten entries", "call", Figure::Middle, Work::Purge),
+    other("w8-space", "purge nine of ten entries until half the space is back", "purge", Figure::Middle, Work::Space),
 ];
 
 impl Workload {
@@ -171,10 +188,27 @@ impl Workload {
     }
 }
 
+impl Work {
+    /// Whether several entries wait for a flush at a time, so that two can be under way.
+    pub(crate) fn has_many_waiting(self) -> bool {
+        let Work::Append { manner, .. } = self else { return false };
+        matches!(manner, Manner::Threads { durability: Durability::Durable, .. } | Manner::InFlight(_))
+    }
+
+    /// The size that segments have, or grow to.
+    pub(crate) fn segment_bytes(self, scale: Scale) -> u64 {
+        match self {
+            // What a log keeps to write to it again does not shrink; it must be little beside what was purged.
+            Work::Space => scale.segment_bytes() / 8,
+            _ => scale.segment_bytes(),
+        }
+    }
+}
+
 impl Manner {
     pub(crate) fn groups(self) -> u64 {
         match self {
-            Manner::Threads(groups) | Manner::Groups(groups) => groups,
+            Manner::Threads { threads: groups, .. } | Manner::Groups(groups) => groups,
             _ => 1,
         }
     }
@@ -183,8 +217,8 @@ impl Manner {
     pub(crate) fn acknowledged_max(self) -> Option<u64> {
         match self {
             Manner::Durable { batch } => Some(batch),
-            Manner::Buffered { .. } => None,
-            Manner::Threads(count) | Manner::InFlight(count) | Manner::Groups(count) => Some(count),
+            Manner::Buffered { .. } | Manner::Threads { durability: Durability::Buffered, .. } => None,
+            Manner::Threads { threads: count, .. } | Manner::InFlight(count) | Manner::Groups(count) => Some(count),
         }
     }
 
@@ -192,13 +226,15 @@ impl Manner {
     pub(crate) fn lap(self, entry_bytes: usize, segment_bytes: u64) -> u64 {
         let entry = entry_bytes as u64 + ENTRY_OVERHEAD_BYTES;
         let blocks = |entries: u64| (BATCH_OVERHEAD_BYTES + entries * entry).next_multiple_of(BLOCK_BYTES);
+        let single = entry + BATCH_OVERHEAD_BYTES / 2;
         let usable = segment_bytes - segment_bytes / 8;
         match self {
             Manner::Durable { batch } => (usable / blocks(batch)).max(1) * batch,
-            Manner::Buffered { batch: 1 } => usable / (entry + BATCH_OVERHEAD_BYTES / 2),
+            Manner::Buffered { batch: 1 } => usable / single,
             Manner::Buffered { batch } => usable / (batch * entry + BATCH_OVERHEAD_BYTES) * batch,
+            Manner::Threads { threads, durability: Durability::Buffered } => usable / single / threads,
             // That they meet in a write is not known, but likely.
-            Manner::Threads(threads) => usable / (4 * entry) / threads,
+            Manner::Threads { threads, .. } => usable / (4 * entry) / threads,
             Manner::InFlight(_) => usable / (4 * entry),
             Manner::Groups(groups) => (usable / blocks(groups)).max(1),
         }

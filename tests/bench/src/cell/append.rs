@@ -1,9 +1,10 @@
 //! Appending: laps that fill at most a segment each, with the log purged between them.
 
 use super::{Bench, Lap, Meter, Settle, flushes_needed};
-use crate::log::{Durability, Log};
+use crate::log::{Durability, Log, Role};
+use crate::memory::MemoryCost;
 use crate::payload::Payload;
-use crate::workload::Manner;
+use crate::workload::{LARGE_ENTRY_BYTES, Manner};
 use anyhow::Result;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -37,6 +38,9 @@ pub(super) fn run(mut bench: Bench, entry_bytes: usize, manner: Manner, recycled
     bench.meter.acknowledged = flushes_needed(manner, bench.meter.units);
     if let Some(acknowledged) = bench.meter.acknowledged {
         bench.meter.check_flushes(acknowledged)?;
+    }
+    if bench.kind.role == Role::Raw && entry_bytes >= LARGE_ENTRY_BYTES {
+        bench.meter.memory_cost = Some(MemoryCost::measure(entry_bytes)?);
     }
     log.close()?;
     let log = bench.open()?;
@@ -81,7 +85,9 @@ fn run_lap(
         let took = match manner {
             Manner::Durable { batch } => append_durable(log, &mut indexes, batch, limit, payload, singles),
             Manner::Buffered { batch } => append_buffered(log, &indexes, batch, payload),
-            Manner::Threads(threads) => log.append_from_threads(threads, first, count, payload),
+            Manner::Threads { threads, durability } => {
+                log.append_from_threads(threads, first, count, payload, durability)
+            }
             Manner::InFlight(in_flight) => time(|| log.append_in_flight(first, count, in_flight, payload)),
             Manner::Groups(groups) => {
                 time(|| indexes.clone().try_for_each(|index| log.append_to_groups(groups, index, payload)))

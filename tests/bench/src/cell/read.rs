@@ -3,7 +3,7 @@
 use super::{Bench, Lap, Meter, Settle};
 use crate::device::resident_bytes;
 use crate::file::{drop_cached_pages, warm_cached_pages};
-use crate::log::{Durability, Log};
+use crate::log::{Durability, Log, look_at_each};
 use crate::payload::Payload;
 use crate::workload::ENTRY_BYTES;
 use anyhow::{Result, ensure};
@@ -11,15 +11,17 @@ use std::hint::black_box;
 use std::time::Instant;
 
 /// Batches that a log is filled with, where the workload does not say otherwise.
-const FILL_BATCH: u64 = 100;
+pub(super) const FILL_BATCH: u64 = 100;
 /// Entries of one page of a scan.
 const SCAN_ENTRIES: u64 = 4096;
 /// One of so many newest entries is read; as many are read for one look at the clock.
 const RECENT_ENTRIES: u64 = 1000;
+/// As many old entries.
+const OLD_ENTRIES: u64 = 10_000;
 const TRUNCATIONS: u64 = 10;
 
 /// Appends entries from index 1 on, and makes them durable.
-fn fill(log: &dyn Log, count: u64, batch: u64, payload: &Payload) -> Result<()> {
+pub(super) fn fill(log: &dyn Log, count: u64, batch: u64, payload: &Payload) -> Result<()> {
     append(log, 1, count, batch, payload)?;
     log.sync()
 }
@@ -49,15 +51,16 @@ pub(super) fn range(mut bench: Bench, entries: u64) -> Result<Meter> {
     let end = bench.scale.entries() + 1;
     fill(&*log, end - 1, FILL_BATCH, &payload)?;
     let newest = end - entries..end;
-    black_box(log.read(0, newest.clone())?.len());
+    let first_sum = look_at_each(&*log.read(0, newest.clone())?);
     while bench.meter.seconds < bench.scale.seconds() {
         bench.meter.lap(&*log, Settle::Nothing, |singles| {
             let before = Instant::now();
             let page = log.read(0, newest.clone())?;
-            black_box(page.len());
+            let sum = look_at_each(&*page);
             let took = before.elapsed();
             singles.push(took.as_secs_f64());
             ensure!(page.len() as u64 == entries, "{} entries read of {entries}", page.len());
+            ensure!(sum == first_sum, "the entries add up to {sum}, and to {first_sum} before");
             Ok(Lap { took, units: 1, payload_bytes: entries * ENTRY_BYTES as u64 })
         })?;
     }
@@ -75,6 +78,22 @@ pub(super) fn one(mut bench: Bench) -> Result<Meter> {
     bench.verify(&*log, 0, newest.clone(), &payload)?;
     let mut order: Vec<u64> = newest.collect();
     fastrand::Rng::with_seed(end).shuffle(&mut order);
+    while bench.meter.seconds < bench.scale.seconds() {
+        bench.meter.lap(&*log, Settle::Nothing, |_| read_each(&*log, &order))?;
+    }
+    log.close()?;
+    Ok(bench.meter)
+}
+
+pub(super) fn old(mut bench: Bench) -> Result<Meter> {
+    let payload = Payload::new(ENTRY_BYTES);
+    let log = bench.open()?;
+    let end = bench.scale.entries() + 1;
+    fill(&*log, end - 1, FILL_BATCH, &payload)?;
+    bench.verify(&*log, 0, 1..end, &payload)?;
+    warm_cached_pages(&bench.setup.directory)?;
+    let mut random = fastrand::Rng::with_seed(end);
+    let order: Vec<u64> = (0..OLD_ENTRIES).map(|_| random.u64(1..end)).collect();
     while bench.meter.seconds < bench.scale.seconds() {
         bench.meter.lap(&*log, Settle::Nothing, |_| read_each(&*log, &order))?;
     }
@@ -102,6 +121,7 @@ pub(super) fn cold_scan(mut bench: Bench) -> Result<Meter> {
         while next < bounds.end {
             let upto = bounds.end.min(next + SCAN_ENTRIES);
             let page = log.read(0, next..upto)?;
+            black_box(look_at_each(&*page));
             ensure!(page.len() as u64 == upto - next, "{} entries read of {next}..{upto}", page.len());
             next = upto;
         }
@@ -172,7 +192,7 @@ fn cut(bench: &mut Bench, log: &dyn Log, call: impl FnOnce() -> Result<()>) -> R
 }
 
 /// What was dropped stays so, and the rest is as appended, also for who opens the log again.
-fn reopen_and_verify(
+pub(super) fn reopen_and_verify(
     bench: &mut Bench,
     log: Box<dyn Log>,
     left: std::ops::Range<u64>,

@@ -1,12 +1,12 @@
 //! duramen, as its users call it.
 
+use super::window::Window;
 use super::{Counters, Durability, Log, Page, Setup, each_accepted};
 use crate::payload::Payload;
 use anyhow::Result;
 use duramen::{Batch, Entry, Limit, Options, Stats, Store};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const TERM: u64 = 1;
 
@@ -52,26 +52,17 @@ impl Log for Duramen {
         Ok(())
     }
 
-    /// A store has no thread of its own and a callback asks for no flush, so the submitter flushes when its window is
-    /// full, and its callbacks say what is acknowledged.
+    /// The store makes durable what is submitted; its callbacks make room in the window.
     fn append_in_flight(&self, first: u64, count: u64, in_flight: u64, payload: &Payload) -> Result<()> {
-        let log = self.store.log(0);
-        let acknowledged = Arc::new(AtomicU64::new(0));
+        let (log, window) = (self.store.log(0), Arc::new(Window::new(in_flight)));
         for index in first..first + count {
+            window.enter()?;
             let entry = Entry::new(index, TERM, payload.entry(0, index));
-            let position = log.append_with(&[entry], duramen::Durability::Buffered)?;
-            let acknowledge = Arc::clone(&acknowledged);
-            self.store.on_durable(position, move |result| {
-                acknowledge.fetch_add(u64::from(result.is_ok()), Ordering::Relaxed);
-            })?;
-            if index + 1 - first - acknowledged.load(Ordering::Relaxed) >= in_flight {
-                self.store.sync()?;
-            }
+            let position = log.append_with(&[entry], duramen::Durability::Submitted)?;
+            let entered = Arc::clone(&window);
+            self.store.on_durable(position, move |result| entered.leave(result.map_err(anyhow::Error::from)))?;
         }
-        self.store.sync()?;
-        let acknowledged = acknowledged.load(Ordering::Relaxed);
-        anyhow::ensure!(acknowledged == count, "{acknowledged} of {count} appends were acknowledged");
-        Ok(())
+        window.wait_until_empty()
     }
 
     fn sync(&self) -> Result<()> {
@@ -98,6 +89,10 @@ impl Log for Duramen {
         Ok(self.store.log(group).get(index)?.data)
     }
 
+    fn term(&self, group: u64, index: u64) -> Result<u64> {
+        Ok(self.store.log(group).term(index)?)
+    }
+
     fn bounds(&self, group: u64) -> Result<Range<u64>> {
         Ok(self.store.log(group).bounds()?.unwrap_or(0..0))
     }
@@ -113,7 +108,7 @@ impl Log for Duramen {
     }
 
     fn is_direct(&self) -> bool {
-        false
+        self.stats().direct_writes
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -2,19 +2,21 @@
 //!
 //! 1. A record is added to the open frame under the lock; its place is known from then on.
 //! 2. A leader closes the frame, writes it and flushes if anybody waits for that, without the lock.
-//! 3. Meanwhile others add to the next frame; when the leader is done one of them leads.
+//! 3. Meanwhile others add to the next frame; when the leader is done one of them leads. Where two may lead at a time, one
+//!    does so as soon as the first one has written.
 //!
 //! What must stay true: one write is under way at a time; a block that a flush covers is never written again, so behind a
-//! flush the next frame begins at a block; a segment is flushed to its end before anything in the next one counts.
+//! flush the next frame begins at a block; a segment is flushed to its end before anything in the next one counts, and
+//! flushes count in the order in which they were issued.
 
 use super::super::Durability;
 use super::Shortest;
 use super::format::{FRAME_HEADER_BYTES, FrameWriter, Record, RecordKind, segment_block};
-use super::state::{Committer, Job, OpenFrame, Segment, State};
+use super::state::{Job, OpenFrame, Segment, State};
 use crate::aligned::{AlignedBuffer, BLOCK_BYTES};
 use crate::file::{DataFile, Path2Disk};
 use anyhow::{Context, Result, ensure};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 
 /// What is gathered in memory before it is written past the page cache without a flush.
 const GATHER_BYTES: usize = 1 << 20;
@@ -25,7 +27,7 @@ impl Shortest {
         let need: usize = records.iter().map(|record| Record::stored_bytes(record.data.len())).sum();
         self.make_room(state, need as u64)?;
         if state.open.is_none() {
-            let writer = FrameWriter::new(std::mem::take(&mut state.spare));
+            let writer = FrameWriter::new(state.spare.pop().unwrap_or_default());
             state.open = Some(OpenFrame { offset: state.end, writer });
         }
         state.issued += 1;
@@ -112,7 +114,7 @@ impl Shortest {
         self.path2disk == Path2Disk::Cached || gathered >= GATHER_BYTES
     }
 
-    /// Writes, or waits while another thread does, until `sequence` is as durable as was asked.
+    /// Writes, or waits while others do, until `sequence` is as durable as was asked.
     pub(super) fn drive<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
@@ -124,19 +126,24 @@ impl Shortest {
         }
         loop {
             ensure!(!state.failed, "an earlier write or flush failed");
-            let reached = match durability {
-                Durability::Durable => state.durable,
-                Durability::Buffered => state.written,
+            let (reached, under_way) = match durability {
+                Durability::Durable => (state.flushes.durable(), state.flushes.issued()),
+                Durability::Buffered => (state.written, state.written),
             };
-            if reached >= sequence {
+            state = if reached >= sequence {
                 return Ok(state);
-            }
-            state = if state.leading { self.wait(state) } else { self.lead(state)? };
+            } else if under_way >= sequence {
+                wait(&self.moved, state)
+            } else if self.can_lead(&state) {
+                self.lead(state)?
+            } else {
+                wait(&self.turn, state)
+            };
         }
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.moved.wait(state).unwrap_or_else(PoisonError::into_inner)
+    fn can_lead(&self, state: &State) -> bool {
+        !state.writing && state.leaders < self.leaders_max
     }
 
     /// Carries out the next job without holding the lock.
@@ -144,78 +151,82 @@ impl Shortest {
         let job = match state.sealed.pop_front() {
             Some(job) => job,
             None => {
-                let flush = state.wanted > state.durable;
+                let flush = state.wanted > state.flushes.issued();
                 self.close_frame(&mut state, flush)?
             }
         };
-        state.leading = true;
+        let flush = job.flush.then(|| state.flushes.issue(job.last));
+        state.writing = true;
+        state.leaders += 1;
         drop(state);
-        let done = carry_out(&job);
+        let done = self.write_job(&job).and_then(|()| if job.flush { job.file.flush() } else { Ok(()) });
         let mut state = self.state();
-        state.leading = false;
+        state.leaders -= 1;
+        state.failed |= done.is_err();
         self.moved.notify_all();
-        if done.is_err() {
-            state.failed = true;
-            return done.map(|()| state);
+        self.turn.notify_all();
+        done?;
+        if let Some(number) = flush {
+            state.counters.flushes += 1;
+            state.flushes.returned(number);
         }
-        state.counters.writes += u64::from(job.buffer.len() > 0);
-        state.counters.flushes += u64::from(job.flush);
-        state.written = state.written.max(job.last);
-        if job.flush {
-            state.durable = state.durable.max(job.last);
+        if job.buffer.len() > 0 {
+            state.spare.push(job.buffer);
         }
-        state.spare = job.buffer;
         Ok(state)
+    }
+
+    /// Writes, and lets the next leader write.
+    fn write_job(&self, job: &Job) -> Result<()> {
+        if job.buffer.len() > 0 {
+            job.file.write(job.buffer.bytes(), job.offset)?;
+        }
+        let mut state = self.state();
+        state.writing = false;
+        state.written = state.written.max(job.last);
+        state.counters.writes += u64::from(job.buffer.len() > 0);
+        if self.can_lead(&state) {
+            self.turn.notify_one();
+        }
+        Ok(())
     }
 
     /// Adds a record that is to be durable, and waits only while too many before it are not.
     pub(super) fn submit(&self, record: &Record<'_>, in_flight: u64) -> Result<()> {
         let mut state = self.state();
-        while state.issued - state.durable >= in_flight {
+        while state.issued - state.flushes.durable() >= in_flight {
             ensure!(!state.failed, "an earlier write or flush failed");
-            state = self.wait(state);
+            state = wait(&self.moved, state);
         }
-        let idle = state.wanted <= state.durable && !state.leading;
-        let sequence = self.add(&mut state, std::slice::from_ref(record))?;
-        state.wanted = sequence;
-        state.committer = Committer::Running;
-        if idle {
-            self.moved.notify_all();
+        state.wanted = self.add(&mut state, std::slice::from_ref(record))?;
+        if self.can_lead(&state) {
+            self.turn.notify_one();
         }
         Ok(())
     }
 
-    /// Makes durable what is submitted, until [`Shortest::stop_committer`] and all of it is.
+    /// Makes durable what is submitted, until [`Shortest::stop_committers`] and all of it is, or other committers see to it.
     pub(super) fn commit_until_stopped(&self) -> Result<()> {
         let mut state = self.state();
         loop {
             ensure!(!state.failed, "an earlier write or flush failed");
-            state = match (state.wanted > state.durable, state.committer) {
-                (true, _) => {
-                    let wanted = state.wanted;
-                    self.drive(state, wanted, Durability::Durable)?
-                }
-                (false, Committer::Stopping) => {
-                    state.committer = Committer::None;
-                    return Ok(());
-                }
-                (false, _) => self.wait(state),
+            let due = state.wanted > state.flushes.issued();
+            state = if due && self.can_lead(&state) {
+                self.lead(state)?
+            } else if !due && state.stopping {
+                return Ok(());
+            } else {
+                wait(&self.turn, state)
             };
         }
     }
 
-    pub(super) fn stop_committer(&self) {
-        self.state().committer = Committer::Stopping;
-        self.moved.notify_all();
+    pub(super) fn stop_committers(&self) {
+        self.state().stopping = true;
+        self.turn.notify_all();
     }
 }
 
-fn carry_out(job: &Job) -> Result<()> {
-    if job.buffer.len() > 0 {
-        job.file.write(job.buffer.bytes(), job.offset)?;
-    }
-    match job.flush {
-        true => job.file.flush(),
-        false => Ok(()),
-    }
+fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    condition.wait(state).unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,15 +5,16 @@
 //! all; what was purged or truncated stays so. An entry must fit into a segment. Who reads must not purge the same entries
 //! at the same time.
 //!
-//! [`format`] knows the bytes, [`state`] what is in memory, [`commit`] who writes when, [`recover`] how it is found again.
-//! Past the page cache a buffered append is gathered in memory up to 1 MiB; through it, each is one write.
+//! [`format`] knows the bytes, [`state`] what is in memory, [`commit`] who writes when, [`flushes`] what is durable by then,
+//! [`recover`] how it is found again. Past the page cache a buffered append is gathered in memory up to 1 MiB; through it, each is one write.
 
 mod commit;
+mod flushes;
 mod format;
 mod recover;
 mod state;
 
-use super::{Counters, Durability, Log, Page, Setup, each_accepted};
+use super::{Counters, Durability, Log, Page, Setup, Unsupported, each_accepted};
 use crate::file::{DataFile, Path2Disk};
 use crate::payload::Payload;
 use anyhow::{Result, ensure};
@@ -31,18 +32,24 @@ struct Shortest {
     path2disk: Path2Disk,
     segment_bytes: u64,
     state: Mutex<State>,
-    /// Something was written, made durable or, while a committer runs, added.
+    /// How many threads may write or flush at a time.
+    leaders_max: usize,
+    /// Something was made durable, or written by a thread that does not flush it.
     moved: Condvar,
+    /// Another thread may lead, or there is nothing more to do for committers.
+    turn: Condvar,
 }
 
-pub(super) fn open(setup: &Setup, path2disk: Path2Disk) -> Result<Box<dyn Log>> {
+pub(super) fn open(setup: &Setup, path2disk: Path2Disk, leaders_max: usize) -> Result<Box<dyn Log>> {
     let state = recover::recover(setup, path2disk)?;
     Ok(Box::new(Shortest {
         directory: setup.directory.clone(),
         path2disk,
         segment_bytes: setup.segment_bytes,
         state: Mutex::new(state),
+        leaders_max,
         moved: Condvar::new(),
+        turn: Condvar::new(),
     }))
 }
 
@@ -134,14 +141,18 @@ impl Log for Shortest {
     }
 
     fn append_in_flight(&self, first: u64, count: u64, in_flight: u64, payload: &Payload) -> Result<()> {
+        self.state().stopping = false;
         std::thread::scope(|scope| {
-            let committer = scope.spawn(|| self.commit_until_stopped());
+            let committers: Vec<_> =
+                (0..self.leaders_max).map(|_| scope.spawn(|| self.commit_until_stopped())).collect();
             let submitted = (first..first + count).try_for_each(|index| {
                 let record = Record::new(RecordKind::Entry, 0, index, payload.entry(0, index));
                 self.submit(&record, in_flight)
             });
-            self.stop_committer();
-            committer.join().expect("a committer does not panic")?;
+            self.stop_committers();
+            for committer in committers {
+                committer.join().expect("a committer does not panic")?;
+            }
             submitted
         })
     }
@@ -180,6 +191,10 @@ impl Log for Shortest {
         }
         page.buffer.drain(..RECORD_HEADER_BYTES);
         Ok(page.buffer)
+    }
+
+    fn term(&self, _: u64, _: u64) -> Result<u64> {
+        Err(Unsupported("it keeps positions in memory, and no terms").into())
     }
 
     fn bounds(&self, group: u64) -> Result<Range<u64>> {
@@ -233,7 +248,7 @@ mod tests {
 
     /// A log with entries 1 to 30 of 1,000 bytes, each in a frame and a block of its own, that was not closed.
     fn log_of_thirty(setup: &Setup, payload: &Payload) -> Result<()> {
-        let log = open(setup, Path2Disk::Cached)?;
+        let log = open(setup, Path2Disk::Cached, 1)?;
         (1..31).try_for_each(|index| log.append(0, index, &[payload.entry(0, index)], Durability::Durable))
     }
 
@@ -248,7 +263,7 @@ mod tests {
     fn a_durable_entry_is_there_without_closing() -> Result<()> {
         let (directory, payload) = (tempfile::tempdir()?, Payload::new(1000));
         log_of_thirty(&setup(&directory), &payload)?;
-        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        let log = open(&setup(&directory), Path2Disk::Cached, 1)?;
         assert_eq!((log.bounds(0)?, log.verify(0, 1..31, &payload)?), (1..31, 30));
         Ok(())
     }
@@ -259,7 +274,7 @@ mod tests {
         log_of_thirty(&setup(&directory), &payload)?;
         // Behind the block of the segment and nineteen frames.
         change(&setup(&directory), 20 * 4096, |bytes| bytes[500..].fill(0))?;
-        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        let log = open(&setup(&directory), Path2Disk::Cached, 1)?;
         assert_eq!((log.bounds(0)?, log.verify(0, 1..20, &payload)?), (1..20, 19));
         Ok(())
     }
@@ -269,10 +284,10 @@ mod tests {
         let (directory, payload) = (tempfile::tempdir()?, Payload::new(1000));
         log_of_thirty(&setup(&directory), &payload)?;
         change(&setup(&directory), 20 * 4096, |bytes| bytes[500..].fill(0))?;
-        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        let log = open(&setup(&directory), Path2Disk::Cached, 1)?;
         log.append(0, 20, &[&[7; 1000]], Durability::Durable)?;
         drop(log);
-        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        let log = open(&setup(&directory), Path2Disk::Cached, 1)?;
         assert_eq!(log.bounds(0)?, 1..21);
         assert_eq!(log.read_one(0, 20)?, [7; 1000]);
         Ok(())
@@ -281,7 +296,7 @@ mod tests {
     #[test]
     fn damage_is_noticed_by_the_reader() -> Result<()> {
         let (directory, payload) = (tempfile::tempdir()?, Payload::new(1000));
-        let log = open(&setup(&directory), Path2Disk::Cached)?;
+        let log = open(&setup(&directory), Path2Disk::Cached, 1)?;
         log.append(0, 1, &[payload.entry(0, 1)], Durability::Durable)?;
         change(&setup(&directory), 4096, |bytes| bytes[500] ^= 1)?;
         assert!(log.read_one(0, 1).is_err());

@@ -1,6 +1,7 @@
 //! What the shortest log keeps in memory: twelve bytes for each entry, its segments, and how far it has come.
 
 use super::super::Counters;
+use super::flushes::Flushes;
 use super::format::{FrameWriter, RECORD_HEADER_BYTES, Record, RecordKind};
 use crate::aligned::AlignedBuffer;
 use crate::file::DataFile;
@@ -89,7 +90,7 @@ pub(super) struct Job {
     pub(super) last: u64,
 }
 
-/// Sequence numbers count what was added; issued ≥ written ≥ durable.
+/// Sequence numbers count what was added; issued ≥ written ≥ what is durable.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) groups: Vec<Group>,
@@ -105,28 +106,23 @@ pub(super) struct State {
     pub(super) open: Option<OpenFrame>,
     /// What ends a segment; it goes before the open frame.
     pub(super) sealed: VecDeque<Job>,
-    pub(super) spare: AlignedBuffer,
+    /// Buffers of writes that are done.
+    pub(super) spare: Vec<AlignedBuffer>,
     pub(super) issued: u64,
     pub(super) written: u64,
-    pub(super) durable: u64,
+    pub(super) flushes: Flushes,
     /// Somebody waits for this to be durable.
     pub(super) wanted: u64,
     /// The last record that dropped entries. Before it is durable no segment is used again.
     pub(super) dropped: u64,
-    /// A thread is writing.
-    pub(super) leading: bool,
-    pub(super) committer: Committer,
+    /// A thread writes.
+    pub(super) writing: bool,
+    /// Threads that write or flush.
+    pub(super) leaders: usize,
+    /// Nothing more is submitted.
+    pub(super) stopping: bool,
     pub(super) failed: bool,
     pub(super) counters: Counters,
-}
-
-/// Whether a thread stands ready to write what another one submits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Committer {
-    #[default]
-    None,
-    Running,
-    Stopping,
 }
 
 impl State {
@@ -188,7 +184,7 @@ impl State {
 
     /// Takes the oldest segments out of the log, as far as nothing lives in them and that is durable.
     pub(super) fn release_segments(&mut self) {
-        while self.segments.len() > 1 && self.dropped <= self.durable && self.segments[0].live == 0 {
+        while self.segments.len() > 1 && self.dropped <= self.flushes.durable() && self.segments[0].live == 0 {
             self.pool.extend(self.segments.pop_front().map(|segment| segment.file));
         }
     }
