@@ -29,6 +29,8 @@ pub struct Stats {
     pub pool_files: u64,
     /// What they take, in bytes.
     pub pool_bytes: u64,
+    /// Whether durable writes pass by the page cache (`O_DIRECT`). False where the file system refuses it.
+    pub direct_writes: bool,
     /// Disk writes of the log; each carries one or many batches.
     pub writes: u64,
     /// Flushes of the log.
@@ -97,6 +99,7 @@ impl Shared {
             segment_bytes: capacities.chain(unused).sum(),
             pool_files: maintenance.pool.len() as u64,
             pool_bytes: maintenance.pool.iter().map(|pooled| pooled.capacity).sum(),
+            direct_writes: self.direct,
             writes: counters.writes,
             flushes: counters.flushes,
             flush_stalls: counters.flush_stalls,
