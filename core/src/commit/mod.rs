@@ -26,7 +26,7 @@ mod schedules;
 
 use crate::error::Error;
 use crate::format::batch::{Content, HEADER_BYTES, Header};
-use crate::format::body::{stamp_entry, stamp_of};
+use crate::format::body::{stamp_entries, stamp_of};
 use crate::format::directory::{Kind, RECORD_BYTES, Record};
 use crate::format::fields::Writer;
 use crate::format::segment::{SEGMENT_START, SegmentHeader};
@@ -105,8 +105,8 @@ impl Sealed {
             match places.binary_search(&place) {
                 Ok(_) => left_out += end - at,
                 Err(_) => {
-                    if let Content::Entries(spots) = &mut content {
-                        spots.iter_mut().for_each(|spot| spot.offset -= within_segment(left_out));
+                    if let Content::Entries(pieces) = &mut content {
+                        pieces.iter_mut().for_each(|piece| piece.offset -= within_segment(left_out));
                     }
                     self.bodies.extend_from_slice(&bodies[at..end]);
                     self.records.push(record);
@@ -168,12 +168,14 @@ impl Write {
         for batch in &self.batches {
             bytes.resize(size(batch.offset - self.offset), 0);
             bytes.extend_from_slice(&batch.front);
-            let bodies_at = bytes.len();
+            let mut at = bytes.len();
             bytes.extend_from_slice(&batch.sealed.bodies);
-            for content in &batch.sealed.contents {
-                if let Content::Entries(spots) = content {
-                    spots.iter().for_each(|spot| stamp_entry(&mut bytes, bodies_at + spot.offset as usize, stamp));
+            for (record, content) in batch.sealed.records.iter().zip(&batch.sealed.contents) {
+                let end = at + size(record.body_bytes);
+                if let Content::Entries(_) = content {
+                    stamp_entries(&mut bytes[at..end], stamp);
                 }
+                at = end;
             }
         }
         bytes.resize(length, 0);

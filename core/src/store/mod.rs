@@ -12,13 +12,16 @@ mod destroy;
 mod maintain;
 mod open;
 mod prepare;
+mod read;
+mod recent;
 mod shared;
 mod snapshot;
 mod stats;
 mod write;
 
 pub use batch::{Batch, LogBatch};
-pub(crate) use shared::{Opening, Readable};
+pub(crate) use read::Holes;
+pub(crate) use shared::Opening;
 pub use snapshot::{Snapshot, SnapshotWriter, UnnamedSnapshot};
 pub use stats::Stats;
 

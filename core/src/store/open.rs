@@ -3,6 +3,7 @@
 
 use super::callbacks::Callbacks;
 use super::maintain::Outlook;
+use super::recent::Recent;
 use super::shared::{Core, Maintenance, Opening, Readable, Resumable, Shared};
 use super::snapshot::Staged;
 use super::stats::Counters;
@@ -252,7 +253,12 @@ impl Shared {
                 stats: Counters::default(),
             }),
             changed: Condvar::new(),
-            readable: RwLock::new(Readable { state, segments, written: end.sequence }),
+            readable: RwLock::new(Readable {
+                state,
+                segments,
+                written: end.sequence,
+                recent: Recent::new(options.cache_bytes),
+            }),
             staged: Staged::default(),
             predecessors,
         }

@@ -8,6 +8,7 @@
 use super::callbacks::Callbacks;
 use super::maintain::Outlook;
 use super::maintain::pool::Pooled;
+use super::recent::Recent;
 use super::snapshot::Staged;
 use super::stats::Counters;
 use crate::commit::Commit;
@@ -15,9 +16,9 @@ use crate::error::{Error, Result};
 use crate::format::segment::SegmentHeader;
 use crate::io::{Directory, LockGuard, generation};
 use crate::options::{Options, Position};
+use crate::places::Places;
 use crate::recovery::RecoveryReport;
 use crate::registry::lock;
-use crate::replay::Places;
 use crate::segment::Segment;
 use crate::segment::manifest::Manifest;
 use crate::state::State;
@@ -110,9 +111,16 @@ pub(crate) struct Readable {
     pub(crate) segments: BTreeMap<u64, Segment>,
     /// The last batch that `state` has.
     pub(crate) written: u64,
+    pub(super) recent: Recent,
 }
 
 impl Readable {
+    /// Forgets a segment. Returns what was kept of its bytes, to be dropped when no lock is held.
+    pub(super) fn release(&mut self, number: u64) -> Vec<Arc<Vec<u8>>> {
+        self.segments.remove(&number);
+        self.recent.release(number)
+    }
+
     pub(crate) fn segment(&self, number: u64) -> Result<Segment> {
         let segment = self.segments.get(&number).cloned();
         segment.ok_or_else(|| Error::Panic { detail: format!("segment {number} is not open") })

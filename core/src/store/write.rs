@@ -203,10 +203,7 @@ impl Shared {
     fn carry_out(&self, action: Action) -> Completed {
         match action {
             Action::Write(write) => {
-                let result = self.write_out(&write);
-                if result.is_ok() {
-                    self.make_readable(&write);
-                }
+                let result = self.write_out(&write).map(|bytes| self.make_readable(&write, bytes));
                 Box::new(move |core| {
                     core.stats.wrote();
                     core.commit.written(&write, result);
@@ -223,10 +220,12 @@ impl Shared {
         }
     }
 
-    fn write_out(&self, write: &Write) -> Result<()> {
+    /// Returns the bytes that were written.
+    fn write_out(&self, write: &Write) -> Result<Vec<u8>> {
         let bytes = write.encode()?;
         let segment = self.read().segment(write.segment.number)?;
-        segment.file.write_all_at(write.offset, &bytes).map_err(|error| Error::io("write", segment.name(), error))
+        let written = segment.file.write_all_at(write.offset, &bytes);
+        written.map(|()| bytes).map_err(|error| Error::io("write", segment.name(), error))
     }
 
     fn flush_out(&self, number: u64) -> Result<()> {
@@ -241,7 +240,7 @@ impl Shared {
         flushed.map_err(|error| Error::io("flush", segment.name(), error))
     }
 
-    fn make_readable(&self, write: &Write) {
+    fn make_readable(&self, write: &Write, bytes: Vec<u8>) {
         let mut readable = self.readable();
         for batch in &write.batches {
             let places = with_places(write.segment.number, batch.bodies_at());
@@ -251,6 +250,9 @@ impl Shared {
             }
         }
         readable.written = write.through;
+        let pushed_out = readable.recent.add(write.segment.number, write.offset, bytes);
+        drop(readable);
+        drop(pushed_out);
     }
 }
 

@@ -257,7 +257,7 @@ impl Shared {
             oldest.clone().renew(self.random()?, 0).map_err(|renewal| renewal.into_error())?;
         }
         self.set_first_live(maintenance, number + 1)?;
-        self.readable().segments.remove(&number);
+        drop(self.readable().release(number));
         self.core().stats.released += 1;
         self.retire_file(maintenance, oldest)
     }
