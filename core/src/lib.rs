@@ -44,6 +44,8 @@ pub mod io;
 mod log;
 mod number;
 mod options;
+mod page;
+mod places;
 #[doc(hidden)]
 pub mod planted;
 mod recovery;
@@ -56,8 +58,9 @@ mod store;
 
 pub use crate::entry::{Boundary, Entry, EntryId, HardState};
 pub use crate::error::{Code, Error, Result};
-pub use crate::log::{Limit, Log, Page};
+pub use crate::log::Log;
 pub use crate::options::{Durability, Options, Position};
+pub use crate::page::{Limit, Page};
 pub use crate::recovery::{RecoveryReport, Torn};
 #[cfg(feature = "simulation")]
 pub use crate::store::Step;

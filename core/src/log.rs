@@ -3,22 +3,15 @@
 
 use crate::entry::{Boundary, Entry, EntryId, HardState};
 use crate::error::{Error, Result};
-use crate::format::batch::Spot;
-use crate::format::body::ENTRY_HEADER_BYTES;
-use crate::index::Run;
-use crate::number::size;
 use crate::options::{Durability, Options, Position};
-use crate::replay::Places;
-use crate::segment::Segment;
+use crate::page::{Cursor, Limit, Page};
+use crate::places::Places;
 use crate::state::Group;
-use crate::store::{Batch, LogBatch, Opening, Readable, Snapshot, SnapshotWriter, Store, UnnamedSnapshot};
+use crate::store::{Batch, Holes, LogBatch, Opening, Snapshot, SnapshotWriter, Store, UnnamedSnapshot};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Entries of one segment that lie closer together than this, in bytes, are read in one call.
-const READ_GAP_BYTES_MAX: u64 = 4096;
 
 /// The entries and small state of one Raft group in a store.
 ///
@@ -225,39 +218,29 @@ impl Log {
     /// The entry at `index`. Blocks on the disk, never on a flush. [`Error::NotFound`] at or past the end,
     /// [`Error::Hole`] below it, [`Error::Corrupt`] if the disk does not give back what was written.
     pub fn get(&self, index: u64) -> Result<Entry> {
-        let page = self.read(index..index.saturating_add(1), Limit::none())?;
-        let entry = page.iter().next().map(|entry| entry.to_owned());
-        entry.ok_or_else(|| Error::invalid(format!("index {index} (2^64-1) is reserved; the highest is 2^64-2")))
+        self.opening.shared()?.get(self.group, index)
     }
 
     /// The entries from `range.start` on, without a gap, up to `range.end` or the limit; at least one, unless the range is
     /// empty. [`Page::next`] says where to go on. An index in the page that is not there is an error that names it.
     /// Blocks on the disk, never on a flush.
     pub fn read(&self, range: Range<u64>, limit: Limit) -> Result<Page> {
-        self.read_page(range, limit, Holes::Refused)
+        self.opening.shared()?.read_page(self.group, range, limit, Holes::Refused)
     }
 
     /// As [`Log::read`], but holes are left out; so the page may be empty. Purged entries, and indexes past the end, are
     /// errors here too.
     pub fn read_present(&self, range: Range<u64>, limit: Limit) -> Result<Page> {
-        self.read_page(range, limit, Holes::LeftOut)
-    }
-
-    fn read_page(&self, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Page> {
-        let plan = self.with_group(|log, readable| Plan::make(self.group, log, readable, range, limit, holes))??;
-        let mut page = Page { next: plan.next, ..Page::default() };
-        for span in &plan.spans {
-            page.read_span(self.group, span)?;
-        }
-        Ok(page)
+        self.opening.shared()?.read_page(self.group, range, limit, Holes::LeftOut)
     }
 
     /// The entries from `range.start` on, one page of 1 MiB after the other. Ends after the first error.
     pub fn iter(&self, range: Range<u64>) -> impl Iterator<Item = Result<Entry>> + use<> {
-        let (log, mut rest, mut page) = (self.clone(), range, Vec::new().into_iter());
+        let (log, mut rest) = (self.clone(), range);
+        let (mut page, mut cursor) = (Page::default(), Cursor::default());
         std::iter::from_fn(move || {
-            if let Some(entry) = page.next() {
-                return Some(Ok(entry));
+            if let Some(entry) = cursor.next(&page) {
+                return Some(Ok(entry.to_owned()));
             }
             if rest.is_empty() {
                 return None;
@@ -265,8 +248,8 @@ impl Log {
             match log.read(rest.clone(), Limit::bytes(1 << 20)) {
                 Ok(read) => {
                     rest.start = read.next();
-                    page = read.iter().map(|entry| entry.to_owned()).collect::<Vec<_>>().into_iter();
-                    page.next().map(Ok)
+                    (page, cursor) = (read, Cursor::default());
+                    cursor.next(&page).map(|entry| Ok(entry.to_owned()))
                 }
                 Err(error) => {
                     rest.start = rest.end;
@@ -280,37 +263,37 @@ impl Log {
 
     /// The term of the entry at `index`; errors as [`Log::get`]. From memory, never from the disk.
     pub fn term(&self, index: u64) -> Result<u64> {
-        self.with_group(|log, _| log.term(self.group, index))?
+        self.with_group(|log| log.term(self.group, index))?
     }
 
     /// From the lowest present index to the next one, half-open; none while nothing is there. From memory.
     pub fn bounds(&self) -> Result<Option<Range<u64>>> {
-        self.with_group(|log, _| log.bounds())
+        self.with_group(|log| log.bounds())
     }
 
     /// Index and term of the last entry. From memory.
     pub fn last(&self) -> Result<Option<EntryId>> {
-        self.with_group(|log, _| log.last())
+        self.with_group(|log| log.last())
     }
 
     /// How many entries there are. From memory.
     pub fn count(&self) -> Result<u64> {
-        self.with_group(|log, _| log.runs.count())
+        self.with_group(|log| log.runs.count())
     }
 
     /// The last purged index, its term, and the blob that was kept with it; none if nothing was purged. From memory.
     pub fn boundary(&self) -> Result<Option<Boundary>> {
-        self.with_group(|log, _| log.boundary().cloned())
+        self.with_group(|log| log.boundary().cloned())
     }
 
     /// From the lowest index with an entry of this term to behind the highest; none if no entry has it. From memory.
     pub fn range_of_term(&self, term: u64) -> Result<Option<Range<u64>>> {
-        self.with_group(|log, _| log.range_of_term(term))
+        self.with_group(|log| log.range_of_term(term))
     }
 
     /// The hard state as it was set; none if it never was, which is not the same as zero. From memory.
     pub fn hard_state(&self) -> Result<Option<HardState>> {
-        self.with_group(|log, _| log.hard_state.map(|kept| kept.value))
+        self.with_group(|log| log.hard_state.map(|kept| kept.value))
     }
 
     /// The highest commit index that is known: noted, or set with the hard state. From memory.
@@ -320,23 +303,23 @@ impl Log {
 
     /// What is kept under a key. From memory.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        self.with_group(|log, _| log.extras().meta.get(key).map(|kept| kept.value.to_vec()))
+        self.with_group(|log| log.extras().meta.get(key).map(|kept| kept.value.to_vec()))
     }
 
     /// All keys that something is kept under, ascending. From memory.
     pub fn meta_keys(&self) -> Result<Vec<String>> {
-        self.with_group(|log, _| log.extras().meta.keys().cloned().collect())
+        self.with_group(|log| log.extras().meta.keys().cloned().collect())
     }
 
     /// Index and term of the current snapshot. From memory.
     pub fn snapshot_id(&self) -> Result<Option<EntryId>> {
-        self.with_group(|log, _| log.snapshot().map(|mark| EntryId { index: mark.index, term: mark.term }))
+        self.with_group(|log| log.snapshot().map(|mark| EntryId { index: mark.index, term: mark.term }))
     }
 
     /// The current snapshot, to be read. A file that is missing or damaged is [`Error::Corrupt`]. Blocks on the disk.
     pub fn snapshot(&self) -> Result<Option<Snapshot>> {
         let shared = self.opening.shared()?;
-        let current = || self.with_group(|log, _| log.snapshot().cloned());
+        let current = || self.with_group(|log| log.snapshot().cloned());
         let mut mark = current()?;
         while let Some(opened) = mark {
             match Snapshot::open(shared, self.group, Arc::clone(&opened)) {
@@ -354,15 +337,11 @@ impl Log {
     /// asked after opening with what a state machine has applied. A disk that was set back as a whole (a snapshot of the
     /// machine, an old backup) can be noticed in no other way. From memory.
     pub fn expect_at_least(&self, index: u64, term: u64) -> Result<()> {
-        self.with_group(|log, _| check_floor(self.group, log, index, term))?
+        self.with_group(|log| check_floor(self.group, log, index, term))?
     }
 
-    fn with_group<T>(&self, look: impl FnOnce(&Group<Places>, &Readable) -> T) -> Result<T> {
-        let readable = self.opening.shared()?.read();
-        Ok(match readable.state.group(self.group) {
-            Some(log) => look(log, &readable),
-            None => look(&Group::default(), &readable),
-        })
+    fn with_group<T>(&self, look: impl FnOnce(&Group<Places>) -> T) -> Result<T> {
+        Ok(self.opening.shared()?.with_group(self.group, |log, _| look(log)))
     }
 
     // -- durability
@@ -400,189 +379,6 @@ impl Log {
     /// Ends the opening that this log came from, with all its handles; see [`Store::close`].
     pub fn close(&self) -> Result<()> {
         self.opening.close()
-    }
-}
-
-/// Where a read stops before the end of its range. It never stops before the first entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
-    bytes: u64,
-    entries: u64,
-}
-
-impl Limit {
-    /// At most so many bytes of data.
-    pub fn bytes(bytes: u64) -> Limit {
-        Limit { bytes, entries: u64::MAX }
-    }
-
-    /// At most so many entries.
-    pub fn entries(entries: u64) -> Limit {
-        Limit { bytes: u64::MAX, entries }
-    }
-
-    /// No limit: the whole range in one page, in memory.
-    pub fn none() -> Limit {
-        Limit { bytes: u64::MAX, entries: u64::MAX }
-    }
-}
-
-/// 16 MiB of data.
-impl Default for Limit {
-    fn default() -> Self {
-        Limit::bytes(16 << 20)
-    }
-}
-
-/// Entries that follow each other, in one buffer.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
-    buffer: Vec<u8>,
-    /// Each entry without its data, and where that lies in the buffer.
-    entries: Vec<(Entry<()>, Range<usize>)>,
-    next: u64,
-}
-
-impl Page {
-    /// How many entries the page holds.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether the page holds no entry: that of an empty range, or of one where all is left out.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Where to go on: the index behind the last entry of the page, or behind the holes that end it.
-    pub fn next(&self) -> u64 {
-        self.next
-    }
-
-    /// The entries, their data borrowed from the page.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Entry<&[u8]>> {
-        self.entries.iter().map(|(entry, data)| Entry {
-            index: entry.index,
-            term: entry.term,
-            kind: entry.kind,
-            data: &self.buffer[data.clone()],
-        })
-    }
-
-    /// Reads a span to the end of the buffer and checks every entry in it.
-    fn read_span(&mut self, group: u64, span: &Span) -> Result<()> {
-        let (start, bytes) = (self.buffer.len(), size(span.end() - span.offset()));
-        span.segment.read_span(span.offset(), bytes, &mut self.buffer)?;
-        for Wanted { index, term, spot } in &span.wanted {
-            let at = start + size(u64::from(spot.offset) - span.offset());
-            let stored = &self.buffer[at..at + spot.bytes as usize];
-            let entry = span.segment.verify(stored, *spot, (group, *index, *term))?.entry;
-            let data = at + spot.bytes as usize - entry.data.len()..at + spot.bytes as usize;
-            self.entries.push((Entry { index: *index, term: *term, kind: entry.kind, data: () }, data));
-        }
-        Ok(())
-    }
-}
-
-/// An entry that is to be read.
-#[derive(Debug, Clone, Copy)]
-struct Wanted {
-    index: u64,
-    term: u64,
-    spot: Spot,
-}
-
-/// Neighbouring entries of one segment, read in one call. Never empty.
-#[derive(Debug)]
-struct Span {
-    segment: Segment,
-    wanted: Vec<Wanted>,
-}
-
-impl Span {
-    fn offset(&self) -> u64 {
-        self.wanted.first().map_or(0, |first| u64::from(first.spot.offset))
-    }
-
-    fn end(&self) -> u64 {
-        self.wanted.last().map_or(0, |last| u64::from(last.spot.offset) + u64::from(last.spot.bytes))
-    }
-
-    fn takes(&self, segment: u64, spot: Spot) -> bool {
-        let (offset, end) = (u64::from(spot.offset), self.end());
-        self.segment.header.number == segment && (end..=end + READ_GAP_BYTES_MAX).contains(&offset)
-    }
-}
-
-/// What to do about an index inside the log that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holes {
-    Refused,
-    LeftOut,
-}
-
-/// What has to be read for a page, and where to go on behind it.
-#[derive(Debug)]
-struct Plan {
-    spans: Vec<Span>,
-    next: u64,
-    limit: Limit,
-    bytes: u64,
-    entries: u64,
-}
-
-impl Plan {
-    fn make(
-        group: u64,
-        log: &Group<Places>,
-        readable: &Readable,
-        range: Range<u64>,
-        limit: Limit,
-        holes: Holes,
-    ) -> Result<Plan> {
-        let mut plan = Plan { spans: Vec::new(), next: range.start, limit, bytes: 0, entries: 0 };
-        while plan.next < range.end && !plan.is_full() {
-            match log.runs.find(plan.next) {
-                Some((run, place)) => {
-                    let upto = run.count.min(place + (range.end - plan.next));
-                    if !plan.take(run, place..upto, readable)? {
-                        break;
-                    }
-                }
-                None => match log.absent(group, plan.next) {
-                    Error::Hole { .. } if holes == Holes::LeftOut => {
-                        let behind = log.runs.next_present(plan.next).or_else(|| log.next());
-                        plan.next = behind.unwrap_or(range.end).min(range.end);
-                    }
-                    absent => return Err(absent),
-                },
-            }
-        }
-        Ok(plan)
-    }
-
-    fn is_full(&self) -> bool {
-        self.entries > 0 && (self.entries >= self.limit.entries || self.bytes >= self.limit.bytes)
-    }
-
-    /// Takes entries of a run from the next index on. False where the limit stops it.
-    fn take(&mut self, run: &Run<Places>, places: Range<u64>, readable: &Readable) -> Result<bool> {
-        for spot in &run.payload.spots[size(places.start)..size(places.end)] {
-            let bytes = self.bytes.saturating_add(u64::from(spot.bytes) - ENTRY_HEADER_BYTES as u64);
-            if self.is_full() || (self.entries > 0 && bytes > self.limit.bytes) {
-                return Ok(false);
-            }
-            let wanted = Wanted { index: self.next, term: run.term, spot: *spot };
-            match self.spans.last_mut() {
-                Some(span) if span.takes(run.payload.segment, *spot) => span.wanted.push(wanted),
-                _ => {
-                    let segment = readable.segment(run.payload.segment)?;
-                    self.spans.push(Span { segment, wanted: vec![wanted] });
-                }
-            }
-            (self.bytes, self.entries, self.next) = (bytes, self.entries + 1, self.next + 1);
-        }
-        Ok(true)
     }
 }
 

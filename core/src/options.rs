@@ -22,6 +22,8 @@ pub(crate) const DATA_BYTES_CEILING: u64 = 1 << 30;
 pub(crate) const BLOB_BYTES_CEILING: u64 = 16 * MIB;
 /// The ceiling of one group's metadata, in bytes.
 pub(crate) const META_BYTES_CEILING: u64 = 256 * MIB;
+/// The ceiling of what is kept of the newest bytes.
+pub(crate) const CACHE_BYTES_CEILING: u64 = 1 << 30;
 /// The ceiling of the number of groups.
 pub(crate) const GROUPS_CEILING: usize = 1 << 20;
 
@@ -74,6 +76,7 @@ pub struct Options {
     pub(crate) groups_max: usize,
     pub(crate) blob_bytes_max: u64,
     pub(crate) meta_bytes_max: u64,
+    pub(crate) cache_bytes: u64,
     pub(crate) open_timeout: Duration,
     pub(crate) bugs: Bugs,
 }
@@ -90,6 +93,7 @@ impl Default for Options {
             groups_max: GROUPS_CEILING,
             blob_bytes_max: 64 << 10,
             meta_bytes_max: MIB,
+            cache_bytes: 16 * MIB,
             open_timeout: Duration::from_secs(10),
             bugs: Bugs::default(),
         }
@@ -149,6 +153,12 @@ impl Options {
         Options { meta_bytes_max, ..self }
     }
 
+    /// How much memory keeps the newest bytes of the log, so that reading them needs no disk: 0, which is none, to 1 GiB.
+    /// 16 MiB by default. Memory is taken as the log is written; a single write of more than an eighth is not kept.
+    pub fn cache_bytes(self, cache_bytes: u64) -> Self {
+        Options { cache_bytes, ..self }
+    }
+
     /// How long an opening, or [`Options::destroy`], waits for another one of this process: for a directory that is just
     /// being opened or closed, for writes that were submitted to a store that is shared, for system calls of a poisoned
     /// store whose place is taken. Then [`Error::Timeout`]. 10 seconds by default. What the opening itself asks of the
@@ -174,6 +184,7 @@ impl Options {
             ("groups_max", groups),
             ("blob_bytes_max", (self.blob_bytes_max, 1, BLOB_BYTES_CEILING)),
             ("meta_bytes_max", (self.meta_bytes_max, 1, META_BYTES_CEILING)),
+            ("cache_bytes", (self.cache_bytes, 0, CACHE_BYTES_CEILING)),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(Error::invalid(format!("{name} is {value}, it must lie in {low}..={high}")));
@@ -191,6 +202,7 @@ impl Options {
             ("groups_max", open.groups_max as u64, self.groups_max as u64),
             ("blob_bytes_max", open.blob_bytes_max, self.blob_bytes_max),
             ("meta_bytes_max", open.meta_bytes_max, self.meta_bytes_max),
+            ("cache_bytes", open.cache_bytes, self.cache_bytes),
         ] {
             if open != asked {
                 return Err(Error::OptionsConflict { option, open: open.to_string(), asked: asked.to_string() });

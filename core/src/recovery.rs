@@ -20,8 +20,9 @@ use crate::format::manifest::{MANIFEST_NAME, Slot};
 use crate::format::segment::{SEGMENT_START, segment_name, segment_number};
 use crate::format::supplement::{Link, Supplement};
 use crate::io::Directory;
+use crate::places::Places;
 use crate::planted::{Bug, Bugs};
-use crate::replay::{Places, operations, with_places};
+use crate::replay::{operations, with_places};
 use crate::segment::Segment;
 use crate::segment::manifest::Manifest;
 use crate::segment::scan::{ScannedBatch, Scanner, Sighting};
@@ -87,6 +88,7 @@ pub(crate) fn recover(directory: &dyn Directory, manifest: &Manifest, bugs: Bugs
         };
         replay.segment(segment, begun.links.get(number), begun.links.get(&(number + 1)), *number == begun.last)?;
     }
+    replay.state.shrink();
     judge(replay, segments, begun, slot)
 }
 

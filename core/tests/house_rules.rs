@@ -35,10 +35,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("index", &["options"]),
     ("state", &["options", "index"]),
     // From bytes to values, without files.
-    ("replay", &["options", "format", "index", "state"]),
+    ("places", &["format", "index"]),
+    ("replay", &["options", "format", "places", "index", "state"]),
+    // Entries in the bytes that they were read in.
+    ("page", &["format"]),
     ("segment", &["options", "format", "io"]),
     ("commit", &["options", "segment", "format", "io"]),
-    ("recovery", &["options", "segment", "format", "replay", "index", "state", "io"]),
+    ("recovery", &["options", "segment", "format", "replay", "places", "index", "state", "io"]),
     ("snapshot", &["options", "segment", "format", "replay", "index", "state", "io"]),
     ("maintain", &["options", "segment", "format", "replay", "index", "state", "io"]),
     ("backup", &["options", "segment", "format", "replay", "index", "state", "io"]),

@@ -71,7 +71,7 @@ fn votes_of_ten_thousand_groups_that_are_renewed_take_no_more() {
 }
 
 fn open(path: &Path) -> Store {
-    Options::new().segment_bytes(MIB).open(path).unwrap()
+    Options::new().segment_bytes(MIB).cache_bytes(0).open(path).unwrap()
 }
 
 fn write_all(store: &Store) {

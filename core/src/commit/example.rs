@@ -3,10 +3,11 @@
 
 use super::{Action, Commit, Reservation, Sealed, Start};
 use crate::entry::{Entry, HardState};
-use crate::format::batch::{Content, Header, Spot, decode_bodies, decode_front};
+use crate::format::batch::{Content, Header, decode_bodies, decode_front};
 use crate::format::body::{encode_entry, encode_hard_state, stamp_of};
 use crate::format::directory::{Kind, Record};
 use crate::format::fields::Writer;
+use crate::format::piece::{Cutter, Piece};
 use crate::format::segment::SegmentHeader;
 use crate::format::supplement::{Echo, Link, Supplement};
 use crate::io::AlignedBuffer;
@@ -26,12 +27,12 @@ fn earlier() -> Record {
 
 /// Batch 10, the first one of segment 2: two entries and a hard state of group 7, repeating batch 9.
 fn example() -> Vec<u8> {
-    let (mut bodies, mut sum, mut spots) = (Writer::default(), crc32fast::Hasher::new(), Vec::new());
+    let (mut bodies, mut sum, mut cutter) = (Writer::default(), crc32fast::Hasher::new(), Cutter::default());
     for (index, data) in [(5, &b"a"[..]), (6, b"bc")] {
         let at = bodies.bytes.len();
         let crc = encode_entry(&mut bodies, 7, &Entry::new(index, 3, data).with_kind(1), within_segment(data.len()));
         sum.update(&crc.to_le_bytes());
-        spots.push(Spot { offset: within_segment(at), bytes: within_segment(bodies.bytes.len() - at) });
+        cutter.add(at, bodies.bytes.len() - at);
     }
     let (kind, body_bytes, sum) = (Kind::Append, bodies.bytes.len() as u64, sum.finalize());
     let append = Record { group: 7, first: 5, term: 3, body_bytes, count: 2, sum, kind };
@@ -43,7 +44,7 @@ fn example() -> Vec<u8> {
     state.encode(&mut directory);
     let sealed = Sealed {
         records: vec![append, state],
-        contents: vec![Content::Entries(spots), Content::HardState(STATE)],
+        contents: vec![Content::Entries(cutter.pieces()), Content::HardState(STATE)],
         directory_crc: crc32fast::hash(&directory.bytes),
         directory: directory.bytes,
         bodies: bodies.bytes,
@@ -102,6 +103,6 @@ fn the_bytes_that_format_md_prints_decode_to_what_it_says() {
     assert_eq!(supplement, Supplement { link: Some(link()), echo: Some(echo) });
     let bodies = &bytes[size(header.front_bytes())..size(header.front_bytes() + header.body_bytes)];
     let contents = decode_bodies(&records, bodies, stamp_of(&SALT)).expect("bodies");
-    let spots = vec![Spot { offset: 0, bytes: 41 }, Spot { offset: 41, bytes: 42 }];
-    assert_eq!(contents, [Content::Entries(spots), Content::HardState(STATE)]);
+    let pieces = vec![Piece::new(0, 0, 83, false)];
+    assert_eq!(contents, [Content::Entries(pieces), Content::HardState(STATE)]);
 }

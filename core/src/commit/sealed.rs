@@ -66,8 +66,8 @@ impl Sealed {
             match places.binary_search(&place) {
                 Ok(_) => left_out += end - at,
                 Err(_) => {
-                    if let Content::Entries(spots) = &mut content {
-                        spots.iter_mut().for_each(|spot| spot.offset -= within_segment(left_out));
+                    if let Content::Entries(pieces) = &mut content {
+                        pieces.iter_mut().for_each(|piece| piece.offset -= within_segment(left_out));
                     }
                     self.bodies.extend_from_slice(&bodies[at..end]);
                     self.records.push(record);

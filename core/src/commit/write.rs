@@ -4,7 +4,7 @@
 use super::sealed::Sealed;
 use crate::error::Error;
 use crate::format::batch::Content;
-use crate::format::body::{stamp_entry, stamp_of};
+use crate::format::body::{stamp_entries, stamp_of};
 use crate::format::segment::SegmentHeader;
 use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, round_up};
 use crate::io::AlignedBuffer;
@@ -33,7 +33,7 @@ pub(crate) struct Write {
 
 impl Write {
     /// Where the last batch ends.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.batches.last().map_or(self.offset, |batch| batch.end())
     }
 
@@ -53,12 +53,14 @@ impl Write {
         for batch in &self.batches {
             bytes.resize(size(batch.offset - self.offset), 0);
             bytes.extend_from_slice(&batch.front);
-            let bodies_at = bytes.len();
+            let mut at = bytes.len();
             bytes.extend_from_slice(&batch.sealed.bodies);
-            for content in &batch.sealed.contents {
-                if let Content::Entries(spots) = content {
-                    spots.iter().for_each(|spot| stamp_entry(bytes, bodies_at + spot.offset as usize, stamp));
+            for (record, content) in batch.sealed.records.iter().zip(&batch.sealed.contents) {
+                let end = at + size(record.body_bytes);
+                if let Content::Entries(_) = content {
+                    stamp_entries(&mut bytes[at..end], stamp);
                 }
+                at = end;
             }
         }
         bytes.resize(length, 0);

@@ -4,14 +4,14 @@
 //! checked against the segment.
 #![forbid(unsafe_code)]
 
-use super::body::{self, StoredEntry};
+use super::body;
 use super::directory::{Kind, RECORD_BYTES, Record, decode_records};
 use super::fields::{Reader, Writer, u32_at};
+use super::piece::{Cutter, ENTRY_BYTES_MAX, Piece};
 use super::snapshot::SnapshotMeta;
 use super::supplement::Supplement;
 use super::{BATCH_ALIGN_BYTES, Bad, Decoded, Salt, mismatch, round_up};
 use crate::entry::HardState;
-use crate::number::within_segment;
 
 pub(crate) const HEADER_BYTES: usize = 96;
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"dBat");
@@ -153,8 +153,8 @@ pub(crate) fn decode_supplement(header: &Header, bytes: &[u8]) -> Decoded<Supple
 /// One record with what its part of the body holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// Where each entry lies: its offset from the start of the bodies, and its size.
-    Entries(Vec<Spot>),
+    /// Where the entries lie, from the start of the bodies.
+    Entries(Vec<Piece>),
     /// The record says everything.
     Nothing,
     HardState(HardState),
@@ -166,13 +166,6 @@ pub(crate) enum Content {
     },
     MetaKey(String),
     Snapshot(SnapshotMeta),
-}
-
-/// Where an entry lies, relative to the start of something that its holder names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Spot {
-    pub(crate) offset: u32,
-    pub(crate) bytes: u32,
 }
 
 /// Checks the bodies of a batch against its directory, entry by entry, and returns what each record holds. They must
@@ -212,23 +205,21 @@ fn decode_meta(bytes: &[u8]) -> Decoded<Content> {
 }
 
 fn decode_entries(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> Decoded<(Content, u32)> {
-    // An entry takes at least its header, so the bytes that are there bound what a count may make us allocate.
-    let count = (record.count as usize).min(bytes.len() / body::ENTRY_HEADER_BYTES);
-    let (mut spots, mut sum, mut at) = (Vec::with_capacity(count), crc32fast::Hasher::new(), 0);
+    let (mut cutter, mut sum, mut at) = (Cutter::default(), crc32fast::Hasher::new(), 0);
     for index in (record.first..).take(record.count as usize) {
-        let StoredEntry { group, entry, crc, bytes: taken } = body::decode_entry(&bytes[at..], stamp)?;
-        if (group, entry.index, entry.term) != (record.group, index, record.term) {
-            let expected = (record.group, index, record.term);
-            return Err(mismatch("the entry's group, index and term", expected, (group, entry.index, entry.term)));
+        let (stored, crc) = body::decode_entry(&bytes[at..], stamp)?;
+        stored.check_identity((record.group, index, record.term))?;
+        if stored.bytes > ENTRY_BYTES_MAX {
+            return Err(Bad::Damaged(format!("an entry of {} bytes, at most {ENTRY_BYTES_MAX}", stored.bytes)));
         }
         sum.update(&crc.to_le_bytes());
-        spots.push(Spot { offset: within_segment(start + at), bytes: within_segment(taken) });
-        at += taken;
+        cutter.add(start + at, stored.bytes);
+        at += stored.bytes;
     }
     if at != bytes.len() {
         return Err(Bad::Damaged(format!("{} bytes behind the last entry", bytes.len() - at)));
     }
-    Ok((Content::Entries(spots), sum.finalize()))
+    Ok((Content::Entries(cutter.pieces()), sum.finalize()))
 }
 
 #[cfg(test)]
@@ -261,9 +252,9 @@ mod tests {
         assert_eq!((header, found), (batch_header(), records()));
         assert_eq!((header.front_bytes(), header.batch_bytes()), (464, Some(640)));
         assert_eq!(supplement, Supplement { link: Some(link()), echo: Some(echo()) });
-        let spots = vec![Spot { offset: 0, bytes: 41 }, Spot { offset: 41, bytes: 42 }];
+        let pieces = vec![Piece::new(0, 0, 83, false)];
         let state = HardState { term: 3, vote: Some(2), commit: None };
-        assert_eq!(contents, [Content::Entries(spots), Content::HardState(state), Content::Nothing]);
+        assert_eq!(contents, [Content::Entries(pieces), Content::HardState(state), Content::Nothing]);
         assert_eq!(Header::sums(&bytes, header.directory_crc), 0x84f1_ec5f_da25_9659);
     }
 

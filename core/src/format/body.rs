@@ -4,7 +4,7 @@
 //! The stamp in front of it lies outside the crc, so that the writer can fill it in when the segment is known.
 #![forbid(unsafe_code)]
 
-use super::fields::{Reader, Writer, u32_at};
+use super::fields::{Reader, Writer, u32_at, u64_at};
 use super::{Bad, Decoded, Salt, mismatch};
 use crate::entry::{Entry, HardState};
 
@@ -13,7 +13,12 @@ pub(crate) const META_KEY_BYTES_MAX: usize = 255;
 pub(crate) const HARD_STATE_BYTES: usize = 32;
 const CRC_AT: usize = 0;
 const STAMP_AT: usize = 4;
-const COVERED_AT: usize = 8;
+/// What the crc covers begins with the group.
+const GROUP_AT: usize = 8;
+const INDEX_AT: usize = 16;
+const TERM_AT: usize = 24;
+const LENGTH_AT: usize = 32;
+const KIND_AT: usize = 36;
 
 const HAS_VOTE: u8 = 1;
 const HAS_COMMIT: u8 = 2;
@@ -28,43 +33,86 @@ pub(crate) fn encode_entry(body: &mut Writer, group: u64, entry: &Entry<&[u8]>, 
     let start = body.bytes.len();
     body.u32(0).u32(0).u64(group).u64(entry.index).u64(entry.term);
     body.u32(bytes).u8(entry.kind).zeros(3).bytes(entry.data);
-    let crc = crc32fast::hash(&body.bytes[start + COVERED_AT..]);
+    let crc = crc32fast::hash(&body.bytes[start + GROUP_AT..]);
     body.patch_u32(start + CRC_AT, crc);
     crc
 }
 
-/// Fills in the stamp of the entry that begins at `at`.
-pub(crate) fn stamp_entry(bytes: &mut [u8], at: usize, stamp: u32) {
-    bytes[at + STAMP_AT..at + STAMP_AT + 4].copy_from_slice(&stamp.to_le_bytes());
+/// Fills in the stamps of the entries that fill `body`, as [`encode_entry`] made them.
+pub(crate) fn stamp_entries(mut body: &mut [u8], stamp: u32) {
+    while !body.is_empty() {
+        body[STAMP_AT..STAMP_AT + 4].copy_from_slice(&stamp.to_le_bytes());
+        let bytes = ENTRY_HEADER_BYTES + u32_at(body, LENGTH_AT) as usize;
+        body = &mut body[bytes..];
+    }
 }
 
-/// An entry as it stands in a body, checked against its crc and stamp.
+/// An entry as it stands in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoredEntry<'a> {
     pub(crate) group: u64,
     pub(crate) entry: Entry<&'a [u8]>,
-    pub(crate) crc: u32,
+    crc: u32,
+    stamp: u32,
     /// How many bytes it takes in the body.
     pub(crate) bytes: usize,
 }
 
-/// Decodes the entry at the front of `bytes`.
-pub(crate) fn decode_entry(bytes: &[u8], stamp: u32) -> Decoded<StoredEntry<'_>> {
-    let mut reader = Reader::new(bytes);
-    let (crc, found_stamp) = (reader.u32()?, reader.u32()?);
-    let (group, index, term) = (reader.u64()?, reader.u64()?, reader.u64()?);
-    let (length, kind) = (reader.u32()? as usize, reader.u8()?);
-    reader.zeros(3)?;
-    let data = reader.bytes(length)?;
-    let bytes_used = ENTRY_HEADER_BYTES + length;
-    let expected = crc32fast::hash(&bytes[COVERED_AT..bytes_used]);
-    if crc != expected {
-        return Err(mismatch("the entry's crc", expected, crc));
+/// The entry at the front of `bytes` as its header tells it. Nothing is checked but that it ends inside them, and that what is
+/// reserved is zero.
+#[inline]
+pub(crate) fn lay_out_entry(bytes: &[u8]) -> Decoded<StoredEntry<'_>> {
+    let Some((header, rest)) = bytes.split_first_chunk::<ENTRY_HEADER_BYTES>() else {
+        return Err(too_short(ENTRY_HEADER_BYTES, bytes.len()));
+    };
+    let length = u32_at(header, LENGTH_AT) as usize;
+    let Some(data) = rest.get(..length) else { return Err(too_short(ENTRY_HEADER_BYTES + length, bytes.len())) };
+    if header[KIND_AT + 1..] != [0; 3] {
+        return Err(Bad::Damaged("a reserved byte of an entry is not zero".into()));
     }
-    if found_stamp != stamp {
-        return Err(Bad::Damaged("the entry's stamp is that of another life of the segment, or of another".into()));
+    let (index, term, kind) = (u64_at(header, INDEX_AT), u64_at(header, TERM_AT), header[KIND_AT]);
+    Ok(StoredEntry {
+        group: u64_at(header, GROUP_AT),
+        entry: Entry { index, term, kind, data },
+        crc: u32_at(header, CRC_AT),
+        stamp: u32_at(header, STAMP_AT),
+        bytes: ENTRY_HEADER_BYTES + length,
+    })
+}
+
+#[cold]
+fn too_short(needed: usize, there: usize) -> Bad {
+    Bad::Damaged(format!("an entry of {needed} bytes, but only {there} are there"))
+}
+
+impl StoredEntry<'_> {
+    /// Is it the entry of this group, index and term?
+    #[inline]
+    pub(crate) fn check_identity(&self, expected: (u64, u64, u64)) -> Decoded<()> {
+        match (self.group, self.entry.index, self.entry.term) {
+            found if found == expected => Ok(()),
+            found => Err(mismatch("the entry's group, index and term", expected, found)),
+        }
     }
-    Ok(StoredEntry { group, entry: Entry { index, term, kind, data }, crc, bytes: bytes_used })
+
+    /// Checks the entry against its crc and stamp, and returns the crc. `bytes` are those that it was laid out from.
+    pub(crate) fn verify(&self, bytes: &[u8], stamp: u32) -> Decoded<u32> {
+        let expected = crc32fast::hash(&bytes[GROUP_AT..self.bytes]);
+        if self.crc != expected {
+            return Err(mismatch("the entry's crc", expected, self.crc));
+        }
+        if self.stamp != stamp {
+            return Err(Bad::Damaged("the entry's stamp is that of another life of the segment, or of another".into()));
+        }
+        Ok(expected)
+    }
+}
+
+/// Decodes the entry at the front of `bytes`, with its crc.
+pub(crate) fn decode_entry(bytes: &[u8], stamp: u32) -> Decoded<(StoredEntry<'_>, u32)> {
+    let stored = lay_out_entry(bytes)?;
+    let crc = stored.verify(bytes, stamp)?;
+    Ok((stored, crc))
 }
 
 /// Appends a hard state to a body.
@@ -134,7 +182,7 @@ mod tests {
     fn encoded(group: u64, entry: Entry<&[u8]>) -> Vec<u8> {
         let mut body = Writer::default();
         encode_entry(&mut body, group, &entry, u32::try_from(entry.data.len()).expect("a small entry"));
-        stamp_entry(&mut body.bytes, 0, stamp_of(&SALT));
+        stamp_entries(&mut body.bytes, stamp_of(&SALT));
         body.bytes
     }
 
@@ -145,7 +193,7 @@ mod tests {
         for (entry, fields) in [(first, golden::FIRST_ENTRY), (second, golden::SECOND_ENTRY)] {
             assert_bytes(&encoded(5, entry), fields);
             let bytes = golden::bytes(fields);
-            let stored = decode_entry(&bytes, stamp_of(&SALT)).expect("it is whole");
+            let (stored, _) = decode_entry(&bytes, stamp_of(&SALT)).expect("it is whole");
             assert_eq!((stored.group, stored.entry, stored.bytes), (5, entry, bytes.len()));
         }
     }
@@ -178,7 +226,7 @@ mod tests {
         let entry = Entry::new(u64::MAX - 1, u64::MAX, &b""[..]).with_kind(255);
         let bytes = encoded(u64::MAX, entry);
         assert_eq!(bytes.len(), ENTRY_HEADER_BYTES);
-        assert_eq!(decode_entry(&bytes, stamp_of(&SALT)).map(|stored| stored.entry), Ok(entry));
+        assert_eq!(decode_entry(&bytes, stamp_of(&SALT)).map(|(stored, _)| stored.entry), Ok(entry));
     }
 
     #[test]

@@ -106,7 +106,16 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The eight bytes at `at`; the caller has checked that they are there.
+#[inline]
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut array = [0; 8];
+    array.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(array)
+}
+
 /// The four bytes at `at`; the caller has checked that they are there.
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut array = [0; 4];
     array.copy_from_slice(&bytes[at..at + 4]);

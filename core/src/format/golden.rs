@@ -7,8 +7,9 @@
 #![forbid(unsafe_code)]
 
 use super::Salt;
-use super::batch::{Content, Header, Spot};
+use super::batch::{Content, Header};
 use super::directory::{Kind, Record};
+use super::piece::Piece;
 use super::segment::SegmentHeader;
 use super::snapshot::{SnapshotHeader, SnapshotMeta, SnapshotPoint};
 use super::supplement::{Echo, Link};
@@ -398,10 +399,9 @@ pub(crate) fn operations() -> Vec<Record> {
 
 /// What the bodies of [`OPERATIONS`] say.
 pub(crate) fn operation_contents() -> Vec<Content> {
-    let spot = |offset, bytes| Spot { offset, bytes };
     vec![
-        Content::Entries(vec![spot(0, 41)]),
-        Content::Entries(vec![spot(41, 41), spot(82, 40)]),
+        Content::Entries(vec![Piece::new(0, 0, 41, true)]),
+        Content::Entries(vec![Piece::new(0, 41, 81, false)]),
         Content::Nothing,
         Content::Blob(b"conf".to_vec()),
         Content::Nothing,

@@ -15,6 +15,7 @@ pub(crate) mod fields;
 pub(crate) mod golden;
 pub(crate) mod manifest;
 pub(crate) mod name;
+pub(crate) mod piece;
 #[cfg(test)]
 mod properties;
 pub(crate) mod segment;

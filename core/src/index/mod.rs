@@ -29,6 +29,9 @@ pub(crate) trait Payload: Clone + Debug {
     fn segment(&self) -> u64 {
         0
     }
+
+    /// Gives back the room that is kept for more entries.
+    fn shrink(&mut self) {}
 }
 
 /// A payload that keeps nothing: presence and terms alone.
@@ -134,6 +137,11 @@ impl<P: Payload> Runs<P> {
         reaching.into_iter().chain(self.runs.range(range))
     }
 
+    /// Gives back the room that the runs keep for more entries.
+    pub(crate) fn shrink(&mut self) {
+        self.runs.range_mut(..).for_each(|(_, run)| run.payload.shrink());
+    }
+
     /// Puts entries at `first` and behind it, over whatever is there. They join the runs of their term around them where
     /// the payloads do.
     pub(crate) fn insert(&mut self, first: u64, count: u64, term: u64, payload: P) {
@@ -165,7 +173,13 @@ impl<P: Payload> Runs<P> {
     /// runs, or to a run of many entries, must cost no more than what it brings.
     fn put(&mut self, first: u64, run: Run<P>) {
         let refused = match self.runs.range_mut(..first).next_back() {
-            Some((start, before)) if start + before.count == first => before.join(run).err(),
+            Some((start, before)) if start + before.count == first => {
+                let refused = before.join(run).err();
+                if refused.is_some() {
+                    before.payload.shrink(); // What follows it is another run: it grows no more.
+                }
+                refused
+            }
             _ => Some(run),
         };
         if let Some(run) = refused {

@@ -2,13 +2,15 @@
 #![forbid(unsafe_code)]
 
 use super::Segment;
+use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::format::Bad;
-use crate::format::batch::Spot;
-use crate::format::body::{StoredEntry, decode_entry, stamp_of};
+use crate::format::body::{StoredEntry, lay_out_entry, stamp_of};
+use crate::format::piece::Part;
+use crate::format::segment::segment_name;
+use crate::format::{Bad, Decoded};
 
 impl Segment {
-    /// Reads the bytes of neighbouring entries into the end of `buffer`. Blocks on the disk.
+    /// Reads bytes in which entries lie to the end of `buffer`. Blocks on the disk.
     pub(crate) fn read_span(&self, offset: u64, bytes: usize, buffer: &mut Vec<u8>) -> Result<()> {
         let start = buffer.len();
         buffer.try_reserve(bytes).map_err(|_| Error::NoMemory { bytes: bytes as u64 })?;
@@ -17,29 +19,137 @@ impl Segment {
         read.map_err(|error| Error::io("read", self.name(), error))
     }
 
-    /// Decodes the entry that the index says lies at `spot`, and checks that it is the one that was asked for.
-    pub(crate) fn verify<'a>(
-        &self,
-        bytes: &'a [u8],
-        spot: Spot,
-        (group, index, term): (u64, u64, u64),
-    ) -> Result<StoredEntry<'a>> {
-        let damaged = |detail| Error::Corrupt {
-            file: self.name(),
-            offset: u64::from(spot.offset),
-            batch: None,
-            detail: format!("entry {index} of group {group}: {detail}"),
+    /// Goes through the entries that are wanted of a part of this segment, which are `bytes`.
+    pub(crate) fn walk<'a>(&self, wanted: Wanted, bytes: &'a [u8]) -> Result<Walk<'a>> {
+        Walk::new(self.header.number, Some(stamp_of(&self.header.salt)), wanted, bytes)
+    }
+}
+
+/// Entries of one run, as the index knows them: the first one of a part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) group: u64,
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) part: Part,
+}
+
+/// Goes from one entry to the next in the bytes of a part, and never beyond them.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    /// The number of the segment.
+    segment: u64,
+    /// None for bytes that this process wrote and kept: they are not checked again but for who they are.
+    stamp: Option<u32>,
+    wanted: Wanted,
+    bytes: &'a [u8],
+    at: usize,
+    /// How many of the wanted entries were taken.
+    taken: u32,
+}
+
+impl<'a> Walk<'a> {
+    /// Stands at the first wanted entry. `bytes` are those of the part.
+    pub(crate) fn new(segment: u64, stamp: Option<u32>, wanted: Wanted, bytes: &'a [u8]) -> Result<Walk<'a>> {
+        let mut walk = Walk { segment, stamp, wanted, bytes, at: 0, taken: 0 };
+        for before in (1..=wanted.part.skip).rev() {
+            let index = wanted.index - u64::from(before);
+            let stored = walk.lay_out(index)?;
+            walk.damaged_if(index, walk.check_identity(&stored, index))?;
+            walk.at += stored.bytes;
+        }
+        Ok(walk)
+    }
+
+    /// Where the next wanted entry begins in the bytes, and what its header says, which may still be anything; none behind
+    /// the last one.
+    #[inline]
+    pub(crate) fn peek(&self) -> Result<Option<(usize, StoredEntry<'a>)>> {
+        if self.is_done() {
+            return Ok(None);
+        }
+        self.lay_out(self.index()).map(|stored| Some((self.at, stored)))
+    }
+
+    /// Verifies the entry that was looked at, and moves behind it.
+    #[inline]
+    pub(crate) fn take(&mut self, stored: &StoredEntry<'_>) -> Result<()> {
+        let index = self.index();
+        self.damaged_if(index, self.verify(stored, index))?;
+        // They are the same. A length that is known is not waited for: the next entries are on their way from memory already.
+        self.at += match self.wanted.part.each {
+            0 => stored.bytes,
+            each => each as usize,
         };
-        match decode_entry(bytes, stamp_of(&self.header.salt)) {
-            Ok(stored) if stored.bytes != spot.bytes as usize => {
-                Err(damaged(format!("it takes {} bytes, expected {}", stored.bytes, spot.bytes)))
-            }
-            Ok(stored) if (stored.group, stored.entry.index, stored.entry.term) != (group, index, term) => {
-                let found = (stored.group, stored.entry.index, stored.entry.term);
-                Err(damaged(format!("group, index and term are {found:?}, expected {:?}", (group, index, term))))
-            }
-            Ok(stored) => Ok(stored),
-            Err(Bad::Damaged(detail) | Bad::Newer(detail)) => Err(damaged(detail)),
+        self.taken += 1;
+        Ok(())
+    }
+
+    /// The entry, where one is wanted, with bytes of its own.
+    pub(crate) fn only(mut self) -> Result<Entry> {
+        let stored = self.lay_out(self.index())?;
+        self.take(&stored)?;
+        Ok(stored.entry.to_owned())
+    }
+
+    /// Verifies the entry, where one is wanted.
+    pub(crate) fn check(mut self) -> Result<()> {
+        let stored = self.lay_out(self.index())?;
+        self.take(&stored)
+    }
+
+    /// Was every wanted entry taken?
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.taken == self.wanted.part.count
+    }
+
+    /// The index of the entry that comes next.
+    #[inline]
+    pub(crate) fn index(&self) -> u64 {
+        self.wanted.index + u64::from(self.taken)
+    }
+
+    #[inline]
+    fn lay_out(&self, index: u64) -> Result<StoredEntry<'a>> {
+        self.damaged_if(index, lay_out_entry(&self.bytes[self.at..]))
+    }
+
+    #[inline]
+    fn verify(&self, stored: &StoredEntry<'_>, index: u64) -> Decoded<()> {
+        self.check_identity(stored, index)?;
+        if let Some(stamp) = self.stamp {
+            stored.verify(&self.bytes[self.at..], stamp)?;
+        }
+        let each = self.wanted.part.each as usize;
+        if each != 0 && stored.bytes != each {
+            return Err(Bad::Damaged(format!("it takes {} bytes, expected {each}", stored.bytes)));
+        }
+        let (end, all) = (self.at + stored.bytes, self.bytes.len());
+        if self.taken + 1 == self.wanted.part.count && self.wanted.part.rest == 0 && end != all {
+            return Err(Bad::Damaged(format!("it ends after {end} bytes, expected {all}")));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check_identity(&self, stored: &StoredEntry<'_>, index: u64) -> Decoded<()> {
+        stored.check_identity((self.wanted.group, index, self.wanted.term))
+    }
+
+    #[inline]
+    fn damaged_if<T>(&self, index: u64, decoded: Decoded<T>) -> Result<T> {
+        decoded.map_err(|bad| self.damage(index, bad))
+    }
+
+    #[cold]
+    fn damage(&self, index: u64, bad: Bad) -> Error {
+        let (Bad::Damaged(detail) | Bad::Newer(detail)) = bad;
+        Error::Corrupt {
+            file: segment_name(self.segment),
+            offset: u64::from(self.wanted.part.offset) + self.at as u64,
+            batch: None,
+            detail: format!("entry {index} of group {}: {detail}", self.wanted.group),
         }
     }
 }

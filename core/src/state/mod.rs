@@ -103,6 +103,11 @@ impl<P: Payload> State<P> {
         Ok(())
     }
 
+    /// Gives back the room that the runs keep for more entries: after opening, most never get any.
+    pub(crate) fn shrink(&mut self) {
+        self.groups.values_mut().for_each(|log| log.runs.shrink());
+    }
+
     /// Checks the operations of a batch in order, each against those before it, and returns what they would make of the
     /// groups they touch. Nothing is changed. `meta_bytes_max` limits the metadata of each group, keys and values.
     pub(crate) fn draft(

@@ -5,12 +5,13 @@ use super::snapshot::UnnamedSnapshot;
 use crate::commit::Sealed;
 use crate::entry::{Boundary, Entry, HardState};
 use crate::error::{Error, Result};
-use crate::format::batch::{Content, Spot};
+use crate::format::batch::Content;
 use crate::format::body::{
     ENTRY_HEADER_BYTES, META_KEY_BYTES_MAX, encode_entry, encode_hard_state, encode_meta, encode_meta_key,
 };
 use crate::format::directory::{Kind, RECORD_BYTES, Record};
 use crate::format::fields::Writer;
+use crate::format::piece::Cutter;
 use crate::format::snapshot::{SnapshotMeta, SnapshotPoint};
 use crate::index::Payload;
 use crate::number::within_segment;
@@ -147,12 +148,12 @@ impl Batch {
 
     fn add_run<D: AsRef<[u8]>>(&mut self, group: u64, kind: Kind, run: &[Entry<D>]) {
         let (body_at, mut sum) = (self.bodies.bytes.len(), crc32fast::Hasher::new());
-        let mut spots = Vec::with_capacity(run.len());
+        let mut cutter = Cutter::default();
         for entry in run {
             let (at, length) = (self.bodies.bytes.len(), entry.data.as_ref().len());
             let crc = encode_entry(&mut self.bodies, group, &entry.borrowed(), within_segment(length));
             sum.update(&crc.to_le_bytes());
-            spots.push(Spot { offset: within_segment(at), bytes: within_segment(self.bodies.bytes.len() - at) });
+            cutter.add(at, self.bodies.bytes.len() - at);
         }
         let record = Record {
             first: run[0].index,
@@ -162,7 +163,7 @@ impl Batch {
             sum: sum.finalize(),
             ..Record::of(group, kind)
         };
-        self.add(record, Content::Entries(spots));
+        self.add(record, Content::Entries(cutter.pieces()));
     }
 
     /// Entries that follow each other from `first` on.

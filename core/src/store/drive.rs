@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 use super::followers::Until;
+use super::recent::Recent;
 use super::shared::{Core, Shared};
 use crate::commit::{Action, Flush, Write};
 use crate::error::{Error, Result};
 use crate::io::AlignedBuffer;
+use crate::number::size;
 use crate::planted::Bug;
 use crate::replay::{operations, with_places};
 use std::sync::MutexGuard;
@@ -98,7 +100,8 @@ impl Shared {
                 let mut buffer = core.buffers.pop().unwrap_or_default();
                 drop(core);
                 let result = self.write_out(&write, &mut buffer);
-                driving.wrote(write, buffer, result)
+                let bytes = self.newest_bytes(&write, &buffer);
+                driving.wrote(Returned { write, bytes }, buffer, result)
             }
             Action::Flush(flush) => {
                 drop(core);
@@ -121,6 +124,12 @@ impl Shared {
         written.map_err(|error| Error::io("write", segment.name(), error))
     }
 
+    /// What readers get of a write without asking the disk; nothing of a large one.
+    fn newest_bytes(&self, write: &Write, buffer: &AlignedBuffer) -> Vec<u8> {
+        let bytes = &buffer[..buffer.len().min(size(write.end() - write.offset))];
+        if Recent::keeps(self.options.cache_bytes, bytes.len()) { bytes.to_vec() } else { Vec::new() }
+    }
+
     fn flush_out(&self, flush: &Flush) -> Result<()> {
         if self.options.bugs.has(Bug::FlushLeftOut) {
             return Ok(());
@@ -137,15 +146,16 @@ impl Shared {
     /// for what it covers, but never misses it: the lock of what is readable is taken while that of the core is held.
     fn make_readable<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
         let written = core.commit.written_through();
-        if core.returned.iter().all(|write| write.through > written) {
+        if core.returned.iter().all(|returned| returned.write.through > written) {
             return core;
         }
-        core.returned.sort_by_key(|write| write.through);
-        let count = core.returned.partition_point(|write| write.through <= written);
-        let shown: Vec<Write> = core.returned.drain(..count).collect();
+        core.returned.sort_by_key(|returned| returned.write.through);
+        let count = core.returned.partition_point(|returned| returned.write.through <= written);
+        let mut shown: Vec<Returned> = core.returned.drain(..count).collect();
         let mut readable = self.readable();
         drop(core);
-        for write in &shown {
+        let mut pushed_out = Vec::new();
+        for Returned { write, bytes } in &mut shown {
             for batch in &write.batches {
                 let places = with_places(write.segment.number, batch.bodies_at());
                 for (group, operation) in operations(&batch.sealed.records, &batch.sealed.contents, places) {
@@ -154,10 +164,21 @@ impl Shared {
                 }
             }
             readable.written = write.through;
+            if !bytes.is_empty() {
+                pushed_out.extend(readable.recent.add(write.segment.number, write.offset, std::mem::take(bytes)));
+            }
         }
         drop(readable);
+        drop((shown, pushed_out));
         self.core()
     }
+}
+
+/// A disk write that has returned, and its bytes, if they are kept for readers.
+#[derive(Debug)]
+pub(super) struct Returned {
+    write: Write,
+    bytes: Vec<u8>,
 }
 
 /// One thread that carries out an action. When it panics in the middle the store is poisoned, because nobody knows how
@@ -165,15 +186,15 @@ impl Shared {
 struct Driving<'a>(&'a Shared);
 
 impl<'a> Driving<'a> {
-    fn wrote(self, write: Write, buffer: AlignedBuffer, result: Result<()>) -> MutexGuard<'a, Core> {
+    fn wrote(self, returned: Returned, buffer: AlignedBuffer, result: Result<()>) -> MutexGuard<'a, Core> {
         let shared = self.0;
         let mut core = shared.core();
         if buffer.capacity() <= BUFFER_BYTES_MAX {
             core.buffers.push(buffer);
         }
         core.stats.wrote();
-        core.commit.written(write.through, result);
-        core.returned.push(write);
+        core.commit.written(returned.write.through, result);
+        core.returned.push(returned);
         let core = shared.make_readable(core);
         self.done(core)
     }

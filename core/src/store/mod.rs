@@ -14,6 +14,8 @@ mod followers;
 mod maintain;
 mod open;
 mod prepare;
+mod read;
+mod recent;
 mod shared;
 mod snapshot;
 mod stats;
@@ -23,7 +25,8 @@ mod worker;
 mod write;
 
 pub use batch::{Batch, LogBatch};
-pub(crate) use shared::{Opening, Readable};
+pub(crate) use read::Holes;
+pub(crate) use shared::Opening;
 pub use snapshot::{Snapshot, SnapshotWriter, UnnamedSnapshot};
 pub use stats::Stats;
 #[cfg(feature = "simulation")]

@@ -4,6 +4,7 @@
 use super::callbacks::Callbacks;
 use super::followers::{Followers, Waiting};
 use super::maintain::Outlook;
+use super::recent::Recent;
 use super::shared::{Core, Maintenance, Opening, Readable, Resumable, Shared};
 use super::snapshot::Staged;
 use super::stats::Counters;
@@ -266,7 +267,12 @@ impl Shared {
             }),
             changed: Condvar::new(),
             followers: Followers::default(),
-            readable: RwLock::new(Readable { state, segments, written: end.sequence }),
+            readable: RwLock::new(Readable {
+                state,
+                segments,
+                written: end.sequence,
+                recent: Recent::new(options.cache_bytes),
+            }),
             staged: Staged::default(),
             direct,
             predecessors,

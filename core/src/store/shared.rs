@@ -6,20 +6,22 @@
 #![forbid(unsafe_code)]
 
 use super::callbacks::Callbacks;
+use super::drive::Returned;
 use super::followers::{Followers, Waiting};
 use super::maintain::Outlook;
 use super::maintain::pool::Pooled;
+use super::recent::Recent;
 use super::snapshot::Staged;
 use super::stats::Counters;
 use super::worker::Worker;
-use crate::commit::{Commit, Write};
+use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::format::segment::SegmentHeader;
 use crate::io::{AlignedBuffer, Directory, LockGuard, generation};
 use crate::options::{Options, Position};
+use crate::places::Places;
 use crate::recovery::RecoveryReport;
 use crate::registry::lock;
-use crate::replay::Places;
 use crate::segment::Segment;
 use crate::segment::manifest::Manifest;
 use crate::state::State;
@@ -103,7 +105,7 @@ pub(super) struct Core {
     /// How many threads carry out an action.
     pub(super) driving: usize,
     /// Disk writes that have returned while one before them has not.
-    pub(super) returned: Vec<Write>,
+    pub(super) returned: Vec<Returned>,
     pub(super) waiting: Waiting,
     /// How many threads were woken because their batches are done, and have not come back with the next one.
     pub(super) returning: usize,
@@ -135,9 +137,16 @@ pub(crate) struct Readable {
     pub(crate) segments: BTreeMap<u64, Segment>,
     /// The last batch that `state` has.
     pub(crate) written: u64,
+    pub(super) recent: Recent,
 }
 
 impl Readable {
+    /// Forgets segments up to this one. Returns what was kept of their bytes, to be dropped when no lock is held.
+    pub(super) fn release(&mut self, number: u64) -> Vec<Arc<Vec<u8>>> {
+        self.segments.retain(|segment, _| *segment > number);
+        self.recent.release(number)
+    }
+
     pub(crate) fn segment(&self, number: u64) -> Result<Segment> {
         let segment = self.segments.get(&number).cloned();
         segment.ok_or_else(|| Error::Panic { detail: format!("segment {number} is not open") })

@@ -26,7 +26,8 @@ impl Plan {
     /// Opens the store of this plan on a disk. No error is ever right: a crash alone makes none.
     pub(crate) fn open(&self, disk: &SimulatedDisk) -> Result<Store, String> {
         let options = Options::new().disk(Arc::new(disk.clone())).segment_bytes(self.workload.segment_bytes());
-        options.bugs(self.bugs).open(STORE).map_err(|error| format!("opening failed: {error}"))
+        // What is read is what the disk has.
+        options.cache_bytes(0).bugs(self.bugs).open(STORE).map_err(|error| format!("opening failed: {error}"))
     }
 
     /// How many batches of its own a store may add when it is closed.

@@ -182,7 +182,8 @@ pub(crate) fn append_below_a_number_that_was_carried() -> Result<(), String> {
 }
 
 fn open(disk: Arc<dyn Disk>, bugs: Bugs) -> Store {
-    let options = Options::new().disk(disk).segment_bytes(SEGMENT_BYTES).bugs(bugs);
+    // What is read is what the disk has.
+    let options = Options::new().disk(disk).segment_bytes(SEGMENT_BYTES).cache_bytes(0).bugs(bugs);
     options.open(STORE).unwrap_or_else(|why| panic!("opening failed: {why}"))
 }
 

@@ -49,6 +49,8 @@ impl Script {
         let options = Options::new().bugs(self.bugs).segment_bytes(self.segment_bytes).groups_max(GROUPS_MAX);
         let options = options.entry_bytes_max(ENTRY_BYTES_MAX).batch_bytes_max(BATCH_BYTES_MAX);
         let options = options.blob_bytes_max(BLOB_BYTES_MAX).meta_bytes_max(META_BYTES_MAX);
+        // All reads from the disk, the newest ones from memory, or whatever a small cache has left.
+        let options = options.cache_bytes([0, 16 << 20, 256 << 10][usize::try_from(self.seed % 3).expect("below 3")]);
         let store = open(&options, &disk)?;
         let states = BTreeMap::from([(0, Model::default())]);
         let seed = self.seed;

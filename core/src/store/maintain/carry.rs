@@ -12,11 +12,10 @@ use crate::commit::{Leaves, Reservation, Sealed};
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::format::directory::RECORD_BYTES;
-use crate::index::Run;
-use crate::number::size;
+use crate::places::Places;
 use crate::planted::{Bug, Bugs};
-use crate::replay::Places;
 use crate::segment::Segment;
+use crate::segment::read::Wanted;
 use crate::state::{Group, Holding};
 
 /// One batch carries about so much data, in bytes, and at most so many things.
@@ -49,9 +48,8 @@ struct Load {
 #[derive(Debug)]
 struct Stored {
     group: u64,
-    first: u64,
     segment: Segment,
-    run: Run<Places>,
+    wanted: Vec<Wanted>,
 }
 
 impl Shared {
@@ -138,7 +136,7 @@ fn load(readable: &Readable, segment: u64, bytes_max: u64) -> Result<Load> {
             match holding {
                 Holding::Entries { first, count } => {
                     let stored = stored(readable, (group, log), first, count, bytes_max - bytes)?;
-                    load.entry_bytes += RECORD_BYTES as u64 + stored.run.payload.bytes;
+                    load.entry_bytes += RECORD_BYTES as u64 + stored.bytes();
                     load.entries.push(stored);
                 }
                 small => load.small = load.small.log(group, |batch| batch.again(log, &small)),
@@ -157,15 +155,32 @@ fn stored(
     bytes_max: u64,
 ) -> Result<Stored> {
     let (run, place) = log.runs.find(first).expect("what a group holds is there");
-    let spots = &run.payload.spots[size(place)..size(place + count)];
-    let (mut bytes, mut taken) = (0, 0);
-    while taken < spots.len() && (taken == 0 || bytes + u64::from(spots[taken].bytes) <= bytes_max) {
-        bytes += u64::from(spots[taken].bytes);
-        taken += 1;
+    let fitting = run.payload.fitting(place..place + count, bytes_max);
+    let (mut index, mut wanted) = (first, Vec::new());
+    for part in run.payload.parts(place..place + fitting) {
+        wanted.push(Wanted { group, index, term: run.term, part });
+        index += u64::from(part.count);
     }
-    let segment = readable.segment(run.payload.segment)?;
-    let payload = Places::new(run.payload.segment, spots[..taken].to_vec());
-    Ok(Stored { group, first, segment, run: Run { count: taken as u64, term: run.term, payload } })
+    Ok(Stored { group, segment: readable.segment(run.payload.segment)?, wanted })
+}
+
+impl Stored {
+    /// What the entries take, as far as the index knows.
+    fn bytes(&self) -> u64 {
+        self.wanted.iter().map(|wanted| wanted.part.extent()).map(|extent| extent.end - extent.start).sum()
+    }
+
+    /// Reads the entries of one part to the end of `entries`.
+    fn read(&self, wanted: Wanted, entries: &mut Vec<Entry>) -> Result<()> {
+        let mut bytes = Vec::new();
+        self.segment.read_span(wanted.part.offset.into(), wanted.part.bytes as usize, &mut bytes)?;
+        let mut walk = self.segment.walk(wanted, &bytes)?;
+        while let Some((_, stored)) = walk.peek()? {
+            walk.take(&stored)?;
+            entries.push(stored.entry.to_owned());
+        }
+        Ok(())
+    }
 }
 
 impl Load {
@@ -189,16 +204,8 @@ impl Load {
         let mut batch = self.small;
         for stored in &self.entries {
             let mut entries = Vec::new();
-            for (spot, index) in stored.run.payload.spots.iter().zip(stored.first..=u64::MAX) {
-                let mut bytes = Vec::new();
-                stored.segment.read_span(u64::from(spot.offset), spot.bytes as usize, &mut bytes)?;
-                let found = stored.segment.verify(&bytes, *spot, (stored.group, index, stored.run.term))?;
-                entries.push(Entry {
-                    index,
-                    term: stored.run.term,
-                    kind: found.entry.kind,
-                    data: found.entry.data.to_vec(),
-                });
+            for wanted in &stored.wanted {
+                stored.read(*wanted, &mut entries)?;
             }
             batch = batch.log(stored.group, |log| log.put(&entries));
         }

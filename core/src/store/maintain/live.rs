@@ -3,7 +3,7 @@
 
 use crate::format::BLOCK_BYTES;
 use crate::number::size;
-use crate::replay::Places;
+use crate::places::Places;
 use crate::state::State;
 use std::collections::HashMap;
 
@@ -13,10 +13,8 @@ pub(super) fn blocks(state: &State<Places>) -> u64 {
     for (_, log) in state.iter() {
         for (_, run) in log.runs.iter() {
             let bits = segments.entry(run.payload.segment).or_default();
-            for spot in &run.payload.spots {
-                let first = u64::from(spot.offset) / BLOCK_BYTES;
-                let last = (u64::from(spot.offset) + u64::from(spot.bytes) - 1) / BLOCK_BYTES;
-                (first..=last).for_each(|block| set(bits, block));
+            for extent in run.payload.all().map(|part| part.extent()) {
+                (extent.start / BLOCK_BYTES..=(extent.end - 1) / BLOCK_BYTES).for_each(|block| set(bits, block));
             }
         }
     }
@@ -34,14 +32,14 @@ fn set(bits: &mut Vec<u64>, block: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::batch::Spot;
+    use crate::format::piece::Piece;
     use crate::state::{How, Operation};
 
     #[test]
     fn every_block_with_an_entry_counts_once() {
         let mut state = State::default();
         let mut add = |group, index, segment, offset, bytes| {
-            let payload = Places::new(segment, vec![Spot { offset, bytes }]);
+            let payload = Places::new(segment, 0, &[Piece::new(0, offset, bytes, true)], 1);
             let entries = Operation::Entries { how: How::Put, first: index, count: 1, term: 1, payload };
             state.apply(group, entries, segment).expect("a put is never refused");
         };

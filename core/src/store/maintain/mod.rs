@@ -379,7 +379,7 @@ impl Shared {
             }
         }
         self.set_first_live(maintenance, newest + 1)?;
-        self.readable().segments.retain(|number, _| *number > newest);
+        drop(self.readable().release(newest));
         self.core().stats.released += empty.len() as u64;
         // The newest ones are the largest, so the pool takes those. Each goes, whatever becomes of the others.
         let retired = empty.into_iter().rev().map(|segment| self.retire_file(maintenance, segment));

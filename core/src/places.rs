@@ -1,0 +1,239 @@
+//! Where the entries of a run lie: what a reader's index keeps for them. One position for each piece, not for each entry.
+//!
+//! A piece may have lost entries, by a truncation or a purge. How many bytes those took nobody knows without reading them;
+//! they count as if all entries of a piece took the same, so a cut neither makes nor loses bytes. Only the first piece
+//! of a run may have lost its front, and only the last one its end: a run that is cut there joins nothing.
+#![forbid(unsafe_code)]
+
+use crate::format::piece::{Part, Piece};
+use crate::index::Payload;
+use crate::number::{size, within_segment};
+use std::mem;
+use std::ops::Range;
+
+/// Where consecutive entries lie in one segment.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    pub(crate) segment: u64,
+    /// How many entries there are.
+    count: u32,
+    /// The number of the first entry, and the number behind the last entry of the last piece, as the pieces count. They may
+    /// begin before the first, and reach behind the last.
+    first: u32,
+    whole: u32,
+    /// What the entries take.
+    bytes: u32,
+    pieces: Pieces,
+}
+
+/// Six bytes for an entry that was written alone, where all of a run were; else twelve for each piece.
+#[derive(Debug, Clone)]
+enum Pieces {
+    Lone(Vec<Lone>),
+    Many(Vec<Piece>),
+}
+
+/// A piece of one entry that is shorter than 64 KiB.
+#[derive(Debug, Clone, Copy)]
+struct Lone {
+    /// The low half of the offset, and the high one: aligned to two bytes, this takes six.
+    offset: [u16; 2],
+    bytes: u16,
+}
+
+impl Lone {
+    /// None for a piece of several entries, or for a longer one.
+    fn of(piece: &Piece, count: u32) -> Option<Lone> {
+        let bytes = u16::try_from(piece.bytes()).ok().filter(|_| count == 1)?;
+        let [a, b, c, d] = piece.offset.to_le_bytes();
+        Some(Lone { offset: [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])], bytes })
+    }
+
+    fn piece(self, first: u32) -> Piece {
+        let offset = u32::from(self.offset[0]) | u32::from(self.offset[1]) << 16;
+        Piece::new(first, offset, self.bytes.into(), true)
+    }
+}
+
+impl Places {
+    /// The places of the entries of a record, in bodies that begin at `bodies_at`. No room is kept for entries that may never
+    /// come: most groups of a large store hold few of them.
+    pub(crate) fn new(segment: u64, bodies_at: u64, pieces: &[Piece], count: u32) -> Places {
+        let base = within_segment(size(bodies_at));
+        let at = |piece: &Piece| piece.moved(piece.first, base + piece.offset);
+        let lone = pieces.first().and_then(|piece| Lone::of(&at(piece), count));
+        let pieces = match lone {
+            Some(lone) => Pieces::Lone(vec![lone]),
+            None => Pieces::Many(pieces.iter().map(at).collect()),
+        };
+        let mut places = Places { segment, count, first: 0, whole: count, bytes: 0, pieces };
+        places.bytes = places.sum();
+        places
+    }
+
+    /// The parts of pieces that hold the entries of these places, in the order of the entries. The range lies inside.
+    pub(crate) fn parts(&self, places: Range<u64>) -> impl Iterator<Item = Part> {
+        let wanted = self.first + within_segment(size(places.start))..self.first + within_segment(size(places.end));
+        let mut at = self.find(wanted.start);
+        let mut next = wanted.start;
+        std::iter::from_fn(move || {
+            if next >= wanted.end {
+                return None;
+            }
+            let (piece, end) = self.piece(at);
+            let part = piece.part(end - piece.first, next - piece.first..end.min(wanted.end) - piece.first);
+            (at, next) = (at + 1, end);
+            Some(part)
+        })
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Part> {
+        self.parts(0..self.count.into())
+    }
+
+    /// The one that holds the entry of this place.
+    pub(crate) fn part(&self, place: u64) -> Part {
+        let number = self.first + within_segment(size(place));
+        let (piece, end) = self.piece(self.find(number));
+        piece.part(end - piece.first, number - piece.first..number - piece.first + 1)
+    }
+
+    /// How many of the entries of these places, from the first on, fit into so many bytes; at least one.
+    pub(crate) fn fitting(&self, places: Range<u64>, bytes_max: u64) -> u64 {
+        let (mut left, mut count) = (bytes_max, 0);
+        for part in self.parts(places) {
+            let extent = part.extent();
+            let bytes = extent.end - extent.start;
+            if bytes > left {
+                return (count + left * u64::from(part.count) / bytes).max(1);
+            }
+            (left, count) = (left - bytes, count + u64::from(part.count));
+        }
+        count
+    }
+
+    /// A piece, and the number behind its last entry.
+    fn piece(&self, at: usize) -> (Piece, u32) {
+        match &self.pieces {
+            Pieces::Lone(lone) => {
+                let first = within_segment(at);
+                (lone[at].piece(first), first + 1)
+            }
+            Pieces::Many(pieces) => (pieces[at], pieces.get(at + 1).map_or(self.whole, |next| next.first)),
+        }
+    }
+
+    /// The piece that holds the entry of this number.
+    fn find(&self, number: u32) -> usize {
+        match &self.pieces {
+            Pieces::Lone(_) => number as usize,
+            Pieces::Many(pieces) => pieces.partition_point(|piece| piece.first <= number) - 1,
+        }
+    }
+
+    fn len(&self) -> usize {
+        match &self.pieces {
+            Pieces::Lone(lone) => lone.len(),
+            Pieces::Many(pieces) => pieces.len(),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match &self.pieces {
+            Pieces::Lone(lone) => lone.capacity(),
+            Pieces::Many(pieces) => pieces.capacity(),
+        }
+    }
+
+    fn sum(&self) -> u32 {
+        let extents = self.all().map(|part| part.extent());
+        within_segment(size(extents.map(|extent| extent.end - extent.start).sum()))
+    }
+
+    fn begins_whole(&self) -> bool {
+        self.piece(0).0.first == self.first
+    }
+
+    fn ends_whole(&self) -> bool {
+        self.first + self.count == self.whole
+    }
+
+    /// The pieces, as those of a run in which the first one has this number.
+    fn renumbered(&self, first: u32) -> impl Iterator<Item = Piece> {
+        (0..self.len()).map(move |at| {
+            let (piece, _) = self.piece(at);
+            piece.moved(first + (piece.first - self.first), piece.offset)
+        })
+    }
+}
+
+impl Payload for Places {
+    fn join(&mut self, next: Places) -> Result<(), Places> {
+        if self.segment != next.segment || !self.ends_whole() || !next.begins_whole() {
+            return Err(next);
+        }
+        self.pieces = match (mem::replace(&mut self.pieces, Pieces::Lone(Vec::new())), &next.pieces) {
+            (Pieces::Lone(mut lone), Pieces::Lone(more)) => {
+                lone.extend_from_slice(more);
+                Pieces::Lone(lone)
+            }
+            (Pieces::Lone(lone), Pieces::Many(_)) => {
+                let numbered = (0..).zip(lone).map(|(first, lone)| lone.piece(first));
+                Pieces::Many(numbered.chain(next.renumbered(self.whole)).collect())
+            }
+            (Pieces::Many(mut pieces), _) => {
+                pieces.extend(next.renumbered(self.whole));
+                Pieces::Many(pieces)
+            }
+        };
+        self.whole += next.whole - next.first;
+        self.count += next.count;
+        self.bytes += next.bytes;
+        Ok(())
+    }
+
+    /// Adds up the shorter half only: a log that loses its few first or last entries must not look at all the others.
+    fn split_off(&mut self, count: u64) -> Places {
+        let cut = self.first + within_segment(size(count));
+        let at = self.find(cut);
+        let (piece, end) = self.piece(at);
+        // A piece that is cut belongs to both.
+        let kept = if piece.first == cut { at } else { at + 1 };
+        let pieces = match &mut self.pieces {
+            Pieces::Lone(lone) => Pieces::Lone(lone.split_off(at)),
+            Pieces::Many(pieces) => {
+                let rest = pieces[at..].to_vec();
+                pieces.truncate(kept);
+                Pieces::Many(rest)
+            }
+        };
+        let first = if matches!(pieces, Pieces::Lone(_)) { 0 } else { cut };
+        let whole = first + (self.whole - cut);
+        let mut rest =
+            Places { segment: self.segment, count: self.first + self.count - cut, first, whole, bytes: 0, pieces };
+        (self.count, self.whole) = (cut - self.first, if kept == at { cut } else { end });
+        rest.bytes = if rest.len() < self.len() { rest.sum() } else { self.bytes - self.sum() };
+        self.bytes -= rest.bytes;
+        // Half of the room is left for appends, as a vector that grows would have it.
+        if self.capacity() / 2 >= self.len() {
+            self.shrink();
+        }
+        rest
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes.into()
+    }
+
+    fn segment(&self) -> u64 {
+        self.segment
+    }
+
+    fn shrink(&mut self) {
+        match &mut self.pieces {
+            Pieces::Lone(lone) => lone.shrink_to_fit(),
+            Pieces::Many(pieces) => pieces.shrink_to_fit(),
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The way of a read: what is wanted is looked up under one short lock, and read when that is gone.
+//!
+//! The index knows where pieces lie and how long they are, not how long each entry is. So a limit in bytes is held while
+//! the entries are walked over; what is looked up before may be a little more than what the limit lets pass.
+#![forbid(unsafe_code)]
+
+use super::batch::check_index;
+use super::shared::{Readable, Shared};
+use crate::entry::Entry;
+use crate::error::{Error, Result};
+use crate::format::piece::Part;
+use crate::index::Run;
+use crate::number::size;
+use crate::page::{Limit, OWN, Page};
+use crate::places::Places;
+use crate::segment::Segment;
+use crate::segment::read::{Walk, Wanted};
+use crate::state::Group;
+use std::mem;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Pieces of one segment that lie closer together than this, in bytes, are read in one call.
+const READ_GAP_BYTES_MAX: u64 = 4096;
+
+/// What to do about an index inside the log that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holes {
+    Refused,
+    LeftOut,
+}
+
+impl Shared {
+    /// One entry, with bytes of its own.
+    pub(crate) fn get(&self, group: u64, index: u64) -> Result<Entry> {
+        check_index(index)?;
+        let (wanted, source) = self.with_group(group, |log, readable| {
+            let (run, place) = log.runs.find(index).ok_or_else(|| log.absent(group, index))?;
+            let wanted = Wanted { group, index, term: run.term, part: run.payload.part(place) };
+            Source::find(readable, run.payload.segment, &wanted.part).map(|source| (wanted, source))
+        })?;
+        match source {
+            Source::Recent(recent) => recent.walk(wanted)?.only(),
+            Source::Disk(segment) => {
+                let mut bytes = Vec::new();
+                segment.read_span(wanted.part.offset.into(), wanted.part.bytes as usize, &mut bytes)?;
+                segment.walk(wanted, &bytes)?.only()
+            }
+        }
+    }
+
+    /// A page of entries from `range.start` on.
+    pub(crate) fn read_page(&self, group: u64, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Page> {
+        let plan =
+            self.with_group(group, |log, readable| Plan::make((group, log), readable, range.clone(), limit, holes))?;
+        plan.read(range.start, limit)
+    }
+
+    /// Looks at a group, which may be empty.
+    pub(crate) fn with_group<T>(&self, group: u64, look: impl FnOnce(&Group<Places>, &Readable) -> T) -> T {
+        let readable = self.read();
+        match readable.state.group(group) {
+            Some(log) => look(log, &readable),
+            None => look(&Group::default(), &readable),
+        }
+    }
+}
+
+/// Where bytes of a segment are to be had.
+#[derive(Debug)]
+enum Source {
+    Disk(Segment),
+    Recent(Kept),
+}
+
+/// Bytes that the cache keeps, of a segment, from `offset` on.
+#[derive(Debug)]
+struct Kept {
+    segment: u64,
+    offset: u64,
+    bytes: Arc<Vec<u8>>,
+}
+
+impl Source {
+    /// Where a part of a segment is to be had.
+    fn find(readable: &Readable, segment: u64, part: &Part) -> Result<Source> {
+        match readable.recent.find(segment, part.offset.into(), part.end()) {
+            Some((bytes, offset)) => Ok(Source::Recent(Kept { segment, offset, bytes: Arc::clone(bytes) })),
+            None => readable.segment(segment).map(Source::Disk),
+        }
+    }
+}
+
+impl Kept {
+    /// Where the bytes of a part begin.
+    fn at(&self, part: &Part) -> usize {
+        size(u64::from(part.offset) - self.offset)
+    }
+
+    /// They are the writer's own, and not checked again but for who they are.
+    fn walk(&self, wanted: Wanted) -> Result<Walk<'_>> {
+        let at = self.at(&wanted.part);
+        Walk::new(self.segment, None, wanted, &self.bytes[at..at + wanted.part.bytes as usize])
+    }
+}
+
+/// Neighbouring parts of one segment, which are read in one call, or lie in one buffer already.
+#[derive(Debug)]
+struct Span {
+    source: Source,
+    start: u64,
+    end: u64,
+    /// Which ones of the plan's.
+    wanted: Range<usize>,
+}
+
+impl Span {
+    fn takes(&self, segment: u64, part: &Part) -> bool {
+        let start = u64::from(part.offset);
+        match &self.source {
+            Source::Disk(of) => {
+                of.header.number == segment && (self.start..=self.end + READ_GAP_BYTES_MAX).contains(&start)
+            }
+            Source::Recent(kept) => {
+                let end = kept.offset + kept.bytes.len() as u64;
+                kept.segment == segment && kept.offset <= start && part.end() <= end
+            }
+        }
+    }
+}
+
+/// What has to be read for a page, and where to go on behind it.
+#[derive(Debug, Default)]
+struct Plan {
+    spans: Vec<Span>,
+    wanted: Vec<Wanted>,
+    next: u64,
+    /// Why there is nothing at `next`, if that ended the plan.
+    absent: Option<Error>,
+    entries: u64,
+    /// The data of the entries, in bytes: at least, and at most.
+    data_min: u64,
+    data_max: u64,
+}
+
+impl Plan {
+    fn make(
+        (group, log): (u64, &Group<Places>),
+        readable: &Readable,
+        range: Range<u64>,
+        limit: Limit,
+        holes: Holes,
+    ) -> Result<Plan> {
+        let mut plan = Plan { next: range.start, ..Plan::default() };
+        while plan.next < range.end && !limit.is_reached(plan.entries, plan.data_min) {
+            match log.runs.find(plan.next) {
+                Some((run, place)) => {
+                    let most = (range.end - plan.next).min(limit.entries.max(1) - plan.entries);
+                    let upto = run.count.min(place.saturating_add(most));
+                    if !plan.take(group, run, place..upto, readable, limit)? {
+                        break;
+                    }
+                }
+                None => match log.absent(group, plan.next) {
+                    Error::Hole { .. } if holes == Holes::LeftOut => {
+                        let behind = log.runs.next_present(plan.next).or_else(|| log.next());
+                        plan.next = behind.unwrap_or(range.end).min(range.end);
+                    }
+                    absent => {
+                        plan.absent = Some(absent);
+                        break;
+                    }
+                },
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Takes entries of a run from the next index on. False where the limit surely stops it.
+    fn take(
+        &mut self,
+        group: u64,
+        run: &Run<Places>,
+        places: Range<u64>,
+        readable: &Readable,
+        limit: Limit,
+    ) -> Result<bool> {
+        for part in run.payload.parts(places) {
+            let reached = limit.is_reached(self.entries, self.data_min);
+            if reached || (part.is_large() && limit.refuses(self.entries, self.data_min, part.data_bytes_max())) {
+                return Ok(false);
+            }
+            self.place(run.payload.segment, &part, readable, limit)?;
+            self.wanted.push(Wanted { group, index: self.next, term: run.term, part });
+            self.next += u64::from(part.count);
+            self.entries += u64::from(part.count);
+            self.data_max += part.data_bytes_max();
+            self.data_min += if part.is_exact() { part.data_bytes_max() } else { 0 };
+        }
+        Ok(true)
+    }
+
+    /// Adds a part to the last span, or to one of its own. A large entry that the limit may yet keep out is not read before
+    /// that is known.
+    fn place(&mut self, segment: u64, part: &Part, readable: &Readable, limit: Limit) -> Result<()> {
+        let in_doubt = part.is_large() && limit.refuses(self.entries, self.data_max, part.data_bytes_max());
+        let at = self.wanted.len();
+        match self.spans.last_mut() {
+            Some(span) if span.takes(segment, part) && !in_doubt => {
+                (span.end, span.wanted.end) = (span.end.max(part.end()), at + 1);
+            }
+            _ => {
+                let source = Source::find(readable, segment, part)?;
+                self.spans.push(Span { source, start: part.offset.into(), end: part.end(), wanted: at..at + 1 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what was planned, as far as the limit lets it.
+    fn read(self, start: u64, limit: Limit) -> Result<Page> {
+        let mut filling = Filling { page: Page::new(start), read: Vec::new(), data: 0, limit };
+        for span in &self.spans {
+            if !filling.add_span(span, &self.wanted[span.wanted.clone()])? {
+                return Ok(filling.finish());
+            }
+        }
+        if !filling.is_full() {
+            self.absent.map_or(Ok(()), Err)?;
+            filling.page.set_next(self.next);
+        }
+        Ok(filling.finish())
+    }
+}
+
+/// A page that is being filled.
+#[derive(Debug)]
+struct Filling {
+    page: Page,
+    /// What was read for it.
+    read: Vec<u8>,
+    data: u64,
+    limit: Limit,
+}
+
+impl Filling {
+    fn finish(mut self) -> Page {
+        self.page.set_own(self.read);
+        self.page
+    }
+
+    fn is_full(&self) -> bool {
+        self.limit.is_reached(self.page.len() as u64, self.data)
+    }
+
+    /// Adds what is wanted of a span. False where the limit stopped it.
+    fn add_span(&mut self, span: &Span, wanted: &[Wanted]) -> Result<bool> {
+        if self.is_full() || wanted.first().is_some_and(|first| first.part.is_large() && self.refuses(first)) {
+            return Ok(false);
+        }
+        match &span.source {
+            Source::Recent(kept) => self.add_kept(kept, wanted),
+            Source::Disk(segment) => self.add_read(segment, span, wanted),
+        }
+    }
+
+    fn add_kept(&mut self, kept: &Kept, wanted: &[Wanted]) -> Result<bool> {
+        let buffer = self.page.share(Arc::clone(&kept.bytes));
+        for wanted in wanted {
+            let at = (buffer, kept.at(&wanted.part));
+            if !self.add_even(kept, wanted, at)? && !self.add_part(kept.walk(*wanted)?, at)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds all entries of a part at once that each take the same, if the limit lets them pass. The first and the last one
+    /// speak for the others: they were written together. False, and nothing added, where each has to be looked at.
+    fn add_even(&mut self, kept: &Kept, wanted: &Wanted, (buffer, at): (usize, usize)) -> Result<bool> {
+        let Wanted { index, part, .. } = *wanted;
+        let (last, data) = (index + u64::from(part.count - 1), part.data_bytes_max());
+        if part.each == 0 || !self.limit.admits(self.page.len() as u64 + u64::from(part.count), self.data + data) {
+            return Ok(false);
+        }
+        for (index, part) in [index, last].into_iter().zip(part.ends()) {
+            kept.walk(Wanted { index, part, ..*wanted })?.check()?;
+        }
+        self.page.add_even(buffer, at..at + part.bytes as usize, part.each as usize, part.count as usize);
+        self.page.set_next(last + 1);
+        self.data += data;
+        Ok(true)
+    }
+
+    fn add_read(&mut self, segment: &Segment, span: &Span, wanted: &[Wanted]) -> Result<bool> {
+        let mut read = mem::take(&mut self.read);
+        let begin = read.len();
+        segment.read_span(span.start, size(span.end - span.start), &mut read)?;
+        let mut goes_on = true;
+        for wanted in wanted {
+            let at = begin + size(u64::from(wanted.part.offset) - span.start);
+            let walk = segment.walk(*wanted, &read[at..at + wanted.part.bytes as usize])?;
+            goes_on = self.add_part(walk, (OWN, at))?;
+            if !goes_on {
+                break;
+            }
+        }
+        self.read = read;
+        Ok(goes_on)
+    }
+
+    /// Adds the entries of a part, whose bytes begin there in one of the page's buffers. False where the limit stopped it.
+    fn add_part(&mut self, mut walk: Walk<'_>, (buffer, start): (usize, usize)) -> Result<bool> {
+        while !self.is_full() {
+            let Some((at, stored)) = walk.peek()? else { return Ok(true) };
+            let data = stored.entry.data.len() as u64;
+            if self.limit.refuses(self.page.len() as u64, self.data, data) {
+                self.page.set_next(walk.index());
+                return Ok(false);
+            }
+            walk.take(&stored)?;
+            self.page.add(buffer, start + at, stored.bytes);
+            self.page.set_next(walk.index());
+            self.data += data;
+        }
+        Ok(walk.is_done())
+    }
+
+    fn refuses(&mut self, large: &Wanted) -> bool {
+        let refused = self.limit.refuses(self.page.len() as u64, self.data, large.part.data_bytes_max());
+        if refused {
+            self.page.set_next(large.index);
+        }
+        refused
+    }
+}
