@@ -245,6 +245,7 @@ mod tests {
     use crate::index::Runs;
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
 
     const SEGMENT: u64 = 7;
 
@@ -253,7 +254,9 @@ mod tests {
     struct Disk {
         end: usize,
         /// Where each entry begins, and what it takes.
-        entries: std::collections::BTreeMap<u32, u32>,
+        entries: BTreeMap<u32, u32>,
+        /// The first entry of each record.
+        records: BTreeSet<u32>,
     }
 
     impl Disk {
@@ -268,6 +271,7 @@ mod tests {
                 at += bytes;
             }
             self.end = bodies_at + at;
+            self.records.insert(offsets[0]);
             let count = within_segment(sizes.len());
             (Places::new(SEGMENT, bodies_at as u64, &cutter.pieces(), count), offsets)
         }
@@ -381,6 +385,10 @@ mod tests {
                         let before = first.bytes();
                         let (rest, rest_entries) = (first.split_off(count as u64), entries.split_off(count));
                         prop_assert_eq!(first.bytes() + rest.bytes(), before);
+                        if disk.records.contains(&rest_entries[0]) {
+                            prop_assert!(first.ends_whole() && rest.begins_whole(), "a cut between records cuts none");
+                            prop_assert!(!first.begins_whole() || first.bytes() == disk.sum(&entries));
+                        }
                         disk.check(&first, &entries);
                         disk.check(&rest, &rest_entries);
                         runs.push(if matches!(step, Step::Purge(_)) { (rest, rest_entries) } else { (first, entries) });

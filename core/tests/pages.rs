@@ -245,6 +245,23 @@ fn a_batch_of_a_hundred_that_is_cut_anywhere_reads_on() {
     }
 }
 
+#[test]
+fn entries_that_were_written_in_any_order_are_read_in_theirs() {
+    for (seed, cache) in (0..20).flat_map(|seed| [(seed, 0), (seed, 1 << 20)]) {
+        let disk = SimulatedDisk::new(1);
+        let store = simulated(&disk, cache);
+        let (log, mut random) = (store.log(1), Random::new(seed));
+        let mut entries: Vec<Entry> = (1..=20).map(|index| Entry::new(index, 1, data_of(50, &[index]))).collect();
+        for left in (1..=20).rev() {
+            let entry = entries.swap_remove(usize::try_from(random.below(left)).unwrap());
+            log.put_with(&[entry], Durability::Buffered).unwrap();
+        }
+        let page = log.read(1..21, Limit::none()).unwrap();
+        assert_eq!(page.iter().map(|entry| entry.index).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+        assert!(page.iter().all(|entry| entry.data == data_of(50, &[entry.index])));
+    }
+}
+
 // ------------------------------------------------------------------------------------------------ how much is read
 
 /// The limit lets the first entries pass; what lies behind them is far larger and stays on the disk.
