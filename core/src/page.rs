@@ -38,9 +38,10 @@ impl Limit {
         entries > 0 && (entries >= self.entries || data >= self.bytes)
     }
 
-    /// May a page have so many entries, with so much data?
+    /// Do so many entries, with so much data, pass for sure? A limit in bytes that they just reach may be reached before the
+    /// last one, if that one is empty.
     pub(crate) fn admits(&self, entries: u64, data: u64) -> bool {
-        entries <= self.entries && data <= self.bytes
+        entries <= self.entries && data < self.bytes
     }
 
     /// Would an entry with so much `more` data pass the limit behind them?

@@ -237,3 +237,225 @@ impl Payload for Places {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::piece::Cutter;
+    use crate::index::Runs;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const SEGMENT: u64 = 7;
+
+    /// A segment as it lies on the disk: records behind each other, each entry with its size.
+    #[derive(Debug, Default)]
+    struct Disk {
+        end: usize,
+        /// Where each entry begins, and what it takes.
+        entries: BTreeMap<u32, u32>,
+        /// The first entry of each record.
+        records: BTreeSet<u32>,
+    }
+
+    impl Disk {
+        /// Writes a record with a header before it, and returns its places and where each entry lies.
+        fn write(&mut self, sizes: &[usize]) -> (Places, Vec<u32>) {
+            let bodies_at = self.end + 144;
+            let (mut cutter, mut at, mut offsets) = (Cutter::default(), 0, Vec::new());
+            for bytes in sizes {
+                cutter.add(at, *bytes);
+                offsets.push(within_segment(bodies_at + at));
+                self.entries.insert(within_segment(bodies_at + at), within_segment(*bytes));
+                at += bytes;
+            }
+            self.end = bodies_at + at;
+            self.records.insert(offsets[0]);
+            let count = within_segment(sizes.len());
+            (Places::new(SEGMENT, bodies_at as u64, &cutter.pieces(), count), offsets)
+        }
+
+        /// What a reader finds in a part, by the lengths of the entries alone.
+        fn walk(&self, part: &Part) -> Vec<u32> {
+            let (mut at, mut found) = (part.offset, Vec::new());
+            for place in 0..part.skip + part.count {
+                if place >= part.skip {
+                    found.push(at);
+                }
+                let bytes = self.entries[&at];
+                assert!(part.each == 0 || part.each == bytes, "{bytes} bytes at {at} in {part:?}");
+                at += bytes;
+                assert!(u64::from(at) <= part.end(), "an entry leaves {part:?}");
+            }
+            for _ in 0..part.rest {
+                at += self.entries[&at];
+            }
+            assert_eq!(u64::from(at), part.end(), "{part:?} does not end with an entry");
+            found
+        }
+
+        /// The places against where the entries lie.
+        fn check(&self, places: &Places, entries: &[u32]) {
+            let all: Vec<u32> = places.all().flat_map(|part| self.walk(&part)).collect();
+            assert_eq!(all, entries);
+            for (place, entry) in (0..).zip(entries) {
+                assert_eq!(self.walk(&places.part(place)), [*entry]);
+            }
+            let mut at = 0;
+            for part in places.all() {
+                let extent = part.extent();
+                assert!(extent.start >= u64::from(part.offset) && extent.end <= part.end(), "{extent:?} of {part:?}");
+                assert!(extent.end - extent.start >= 40 * u64::from(part.count), "{extent:?} of {part:?}");
+                at += extent.end - extent.start;
+            }
+            assert_eq!(places.bytes(), at);
+        }
+
+        fn sum(&self, entries: &[u32]) -> u64 {
+            entries.iter().map(|entry| u64::from(self.entries[entry])).sum()
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A record behind the last entry.
+        Append(Vec<usize>),
+        /// The entries from this part of all on go, in thousandths.
+        Truncate(usize),
+        Purge(usize),
+    }
+
+    fn sizes() -> impl Strategy<Value = Vec<usize>> {
+        let size = prop_oneof![4 => 40usize..400, 1 => 60_000usize..70_000, 1 => Just(128usize << 10), 1 => Just(40)];
+        prop_oneof![
+            3 => vec(size.clone(), 1..12),
+            3 => size.prop_map(|size| vec![size]),
+            2 => (40usize..90, 1..300usize).prop_map(|(size, count)| vec![size; count]),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => sizes().prop_map(Step::Append),
+            1 => (0usize..1000).prop_map(Step::Truncate),
+            1 => (0usize..1000).prop_map(Step::Purge),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Runs that are joined and cut anywhere, each with where its entries lie.
+        #[test]
+        fn places_lead_to_their_entries_whatever_is_joined_and_cut(steps in vec(step(), 1..20)) {
+            let (mut disk, mut runs) = (Disk::default(), Vec::<(Places, Vec<u32>)>::new());
+            for step in steps {
+                match step {
+                    Step::Append(sizes) => {
+                        let (places, entries) = disk.write(&sizes);
+                        prop_assert_eq!(places.bytes(), disk.sum(&entries));
+                        match runs.pop() {
+                            Some((mut last, mut offsets)) => {
+                                let (before, is_cut) = (last.bytes(), !last.ends_whole());
+                                let added = places.bytes();
+                                match last.join(places) {
+                                    Ok(()) => {
+                                        prop_assert!(!is_cut);
+                                        prop_assert_eq!(last.bytes(), before + added);
+                                        offsets.extend(entries);
+                                        runs.push((last, offsets));
+                                    }
+                                    Err(refused) => {
+                                        prop_assert!(is_cut);
+                                        runs.extend([(last, offsets), (refused, entries)]);
+                                    }
+                                }
+                            }
+                            None => runs.push((places, entries)),
+                        }
+                    }
+                    Step::Truncate(part) | Step::Purge(part) => {
+                        let Some((mut first, mut entries)) = runs.pop() else { continue };
+                        let count = entries.len() * part / 1000;
+                        if count == 0 {
+                            runs.push((first, entries));
+                            continue;
+                        }
+                        let before = first.bytes();
+                        let (rest, rest_entries) = (first.split_off(count as u64), entries.split_off(count));
+                        prop_assert_eq!(first.bytes() + rest.bytes(), before);
+                        if disk.records.contains(&rest_entries[0]) {
+                            prop_assert!(first.ends_whole() && rest.begins_whole(), "a cut between records cuts none");
+                            prop_assert!(!first.begins_whole() || first.bytes() == disk.sum(&entries));
+                        }
+                        disk.check(&first, &entries);
+                        disk.check(&rest, &rest_entries);
+                        runs.push(if matches!(step, Step::Purge(_)) { (rest, rest_entries) } else { (first, entries) });
+                    }
+                }
+                runs.iter().for_each(|(places, entries)| disk.check(places, entries));
+            }
+        }
+    }
+
+    fn lone(bytes: &[usize]) -> Places {
+        let mut disk = Disk::default();
+        let mut records = bytes.iter().map(|bytes| disk.write(&[*bytes]).0);
+        let first = records.next().expect("a test has entries");
+        records.fold(first, |mut places, next| {
+            places.join(next).expect("whole records of one segment join");
+            places
+        })
+    }
+
+    #[test]
+    fn runs_with_places_take_96_bytes_at_most() {
+        assert!(size_of::<Runs<Places>>() <= 96, "{}", size_of::<Runs<Places>>());
+        assert_eq!((size_of::<Lone>(), size_of::<Piece>()), (6, 12));
+    }
+
+    #[test]
+    fn places_of_one_entry_keep_room_for_one() {
+        assert_eq!(lone(&[50]).capacity(), 1);
+        for count in [1, 3] {
+            let mut first = lone(&[41, 42, 43, 44]);
+            let rest = first.split_off(count);
+            assert_eq!(first.capacity().min(rest.capacity()), 1, "split at {count}");
+        }
+        let mut many = lone(&[41; 100]);
+        assert!(many.capacity() > 100, "no room to grow: every append would copy them all");
+        many.shrink();
+        assert_eq!(many.capacity(), 100);
+    }
+
+    #[test]
+    fn places_of_two_segments_do_not_join() {
+        let mut first = lone(&[41]);
+        let refused = first.join(Places { segment: SEGMENT + 1, ..lone(&[60]) }).expect_err("another segment");
+        assert_eq!((refused.segment, refused.bytes(), first.bytes()), (SEGMENT + 1, 60, 41));
+    }
+
+    #[test]
+    fn what_is_cut_out_of_a_piece_joins_nothing_there() {
+        let (mut disk, sizes) = (Disk::default(), [40, 50, 60, 70]);
+        let (mut front, _) = disk.write(&sizes);
+        let mut rest = front.split_off(2);
+        // As if all took the same: 110 for the first two, which take 90.
+        assert_eq!((front.bytes(), rest.bytes()), (110, 110));
+        let (next, _) = disk.write(&sizes);
+        front.join(next.clone()).expect_err("its end is cut");
+        rest.join(next).expect("its end is whole");
+        let (mut before, _) = disk.write(&sizes);
+        before.join(rest).expect_err("its front is cut");
+    }
+
+    #[test]
+    fn entries_that_fit_are_counted_as_if_those_of_a_piece_were_even() {
+        let (mut disk, sizes) = (Disk::default(), [40, 60, 50, 50]);
+        let (mut places, _) = disk.write(&sizes);
+        places.join(disk.write(&[100]).0).expect("whole records join");
+        let fitting = |places: &Places, bytes| places.fitting(0..5, bytes);
+        assert_eq!([0, 99, 100, 199, 200, 299, 300].map(|bytes| fitting(&places, bytes)), [1, 1, 2, 3, 4, 4, 5]);
+    }
+}

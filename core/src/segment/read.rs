@@ -153,3 +153,66 @@ impl<'a> Walk<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::body::{encode_entry, stamp_entries};
+    use crate::format::fields::Writer;
+    use crate::number::within_segment;
+
+    const STAMP: u32 = 77;
+
+    /// Entries from index 5 on, back to back, with so much data each.
+    fn bytes_of(sizes: &[usize]) -> Vec<u8> {
+        let mut body = Writer::default();
+        for (index, size) in (5..).zip(sizes) {
+            encode_entry(&mut body, 1, &Entry::new(index, 2, &vec![3; *size][..]), within_segment(*size));
+        }
+        stamp_entries(&mut body.bytes, STAMP);
+        body.bytes
+    }
+
+    /// The data that a walk finds, or why it does not.
+    fn walk(bytes: &[u8], skip: u32, count: u32, rest: u32, each: u32) -> Result<Vec<usize>> {
+        let part = Part { offset: 9000, bytes: within_segment(bytes.len()), skip, count, rest, each };
+        let wanted = Wanted { group: 1, index: 5 + u64::from(skip), term: 2, part };
+        let found = |stamp| {
+            let (mut walk, mut sizes) = (Walk::new(4, stamp, wanted, bytes)?, Vec::new());
+            while let Some((_, stored)) = walk.peek()? {
+                walk.take(&stored)?;
+                sizes.push(stored.entry.data.len());
+            }
+            assert!(walk.is_done() && walk.index() == wanted.index + u64::from(count));
+            Ok(sizes)
+        };
+        let (verified, kept) = (found(Some(STAMP)), found(None));
+        assert_eq!(verified.is_ok(), kept.is_ok(), "{verified:?}, {kept:?}");
+        verified
+    }
+
+    fn why(found: Result<Vec<usize>>) -> String {
+        found.expect_err("it is damaged").to_string()
+    }
+
+    #[test]
+    fn a_walk_finds_the_entries_that_are_wanted() {
+        let bytes = bytes_of(&[1, 0, 20, 3]);
+        for (skip, count, expected) in [(0, 4, &[1, 0, 20, 3][..]), (0, 1, &[1]), (1, 2, &[0, 20]), (3, 1, &[3])] {
+            assert_eq!(walk(&bytes, skip, count, 4 - skip - count, 0).expect("it is whole"), expected);
+        }
+        assert_eq!(walk(&bytes_of(&[7, 7, 7]), 0, 3, 0, 47).expect("it is whole"), [7, 7, 7]);
+    }
+
+    #[test]
+    fn a_walk_that_does_not_end_where_the_index_says_is_damage() {
+        let bytes = bytes_of(&[1, 0, 20, 3]);
+        assert!(why(walk(&bytes, 0, 3, 0, 0)).contains("entry 7 of group 1: it ends after 141 bytes, expected 184"));
+        assert!(
+            why(walk(&bytes, 0, 5, 0, 0)).contains("entry 9 of group 1: an entry of 40 bytes, but only 0 are there")
+        );
+        assert!(why(walk(&bytes, 0, 2, 2, 41)).contains("entry 6 of group 1: it takes 40 bytes, expected 41"));
+        assert!(why(walk(&bytes[..183], 0, 4, 0, 0)).contains("entry 8 of group 1: an entry of 43 bytes, but only 42"));
+        assert!(why(walk(&bytes[41..], 1, 1, 1, 0)).contains("entry 5 of group 1: the entry's group, index and term"));
+    }
+}

@@ -135,3 +135,101 @@ impl fmt::Debug for Recent {
         f.debug_struct("Recent").field("buffers", &self.held.len()).field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LARGE: usize = SMALL_BYTES;
+
+    fn written(at: u64, bytes: usize) -> Vec<u8> {
+        (at..at + bytes as u64).map(|place| place.to_le_bytes()[0] ^ place.to_le_bytes()[1]).collect()
+    }
+
+    fn add(recent: &mut Recent, segment: u64, at: u64, bytes: usize) {
+        drop(recent.add(segment, at, written(at, bytes)));
+        let sum: u64 = recent.held.iter().map(Held::size).sum();
+        assert!(recent.bytes == sum && sum <= recent.bytes_max, "{sum} bytes, counted as {}", recent.bytes);
+    }
+
+    fn found(recent: &Recent, segment: u64, start: u64, end: u64) -> Option<Vec<u8>> {
+        let (bytes, offset) = recent.find(segment, start, end)?;
+        Some(bytes[size(start - offset)..size(end - offset)].to_vec())
+    }
+
+    #[test]
+    fn what_was_written_is_found_where_it_was_written() {
+        let mut recent = Recent::new(1 << 20);
+        add(&mut recent, 3, 8192, LARGE);
+        add(&mut recent, 3, 8192 + LARGE as u64, 100);
+        add(&mut recent, 3, 8192 + LARGE as u64 + 128, LARGE);
+        add(&mut recent, 4, 8192, 100);
+        let second = 8192 + LARGE as u64;
+        for (segment, start, end) in [(3, 8192, second), (3, second, second + 100), (4, 8200, 8292)] {
+            let expected = written(start, size(end - start));
+            assert_eq!(found(&recent, segment, start, end), Some(expected), "{start}..{end} of {segment}");
+        }
+        // Before, behind, across two buffers, in a segment that there is not.
+        for (segment, start, end) in [
+            (3, 8191, 8193),
+            (3, second + 90, second + 110),
+            (3, second - 1, second + 1),
+            (4, 8192, 8293),
+            (2, 8192, 8193),
+            (5, 8192, 8193),
+        ] {
+            assert_eq!(found(&recent, segment, start, end), None, "{start}..{end} of {segment}");
+        }
+    }
+
+    #[test]
+    fn small_writes_share_a_buffer_and_one_that_is_held_does_not_change() {
+        let mut recent = Recent::new(1 << 20);
+        add(&mut recent, 1, 8192, 100);
+        let held = Arc::clone(recent.find(1, 8192, 8292).expect("it was just written").0);
+        add(&mut recent, 1, 8320, 100);
+        // The next block, where a flush came between; the same block again, longer; too far away; another segment.
+        add(&mut recent, 1, 12_288, 100);
+        add(&mut recent, 1, 12_288, 300);
+        assert_eq!((recent.held.len(), held.len()), (1, 100));
+        assert_eq!(found(&recent, 1, 12_288, 12_588), Some(written(12_288, 300)));
+        assert_eq!(found(&recent, 1, 8320, 8420), Some(written(8320, 100)));
+        add(&mut recent, 1, 20_480, 100);
+        add(&mut recent, 2, 20_608, 100);
+        assert_eq!(recent.held.len(), 3);
+        for at in (30_000..130_000).step_by(1000) {
+            add(&mut recent, 2, at, 1000);
+        }
+        assert!(recent.held.len() < 12, "{} buffers for 100 KB", recent.held.len());
+        assert!(recent.held.iter().all(|held| held.bytes.len() <= SMALL_BYTES));
+    }
+
+    #[test]
+    fn the_oldest_bytes_go_first_and_too_large_a_write_is_not_kept() {
+        let mut recent = Recent::new(1 << 20);
+        for at in (0..4 << 20).step_by(100_000) {
+            add(&mut recent, 1, at, 100_000);
+        }
+        assert_eq!(found(&recent, 1, 3 << 20, (3 << 20) + 1), None);
+        assert!(found(&recent, 1, 4_000_000, 4_100_000).is_some());
+        add(&mut recent, 1, 5 << 20, 128 << 10);
+        assert!(
+            found(&recent, 1, 5 << 20, (5 << 20) + 1).is_none() && found(&recent, 1, 4_000_000, 4_100_000).is_some()
+        );
+    }
+
+    #[test]
+    fn bytes_of_a_released_segment_go_and_no_cache_keeps_nothing() {
+        let mut recent = Recent::new(1 << 20);
+        for segment in 1..5 {
+            add(&mut recent, segment, 8192, LARGE);
+        }
+        drop(recent.release(3));
+        assert_eq!((found(&recent, 3, 8192, 8193), recent.held.len()), (None, 1));
+        drop(recent.release(4));
+        assert_eq!(recent.bytes, 0);
+        let mut none = Recent::new(0);
+        add(&mut none, 1, 8192, 1);
+        assert!(none.held.is_empty());
+    }
+}
