@@ -25,7 +25,7 @@ use std::sync::Arc;
 const DIRECTORY: &str = "/store";
 const UNLIMITED: Limits = Limits::NONE;
 
-const KINDS: [OperationKind; 14] = [
+const KINDS: [OperationKind; 15] = [
     OperationKind::OpenDirectory,
     OperationKind::List,
     OperationKind::Open,
@@ -39,6 +39,7 @@ const KINDS: [OperationKind; 14] = [
     OperationKind::ReadDurable,
     OperationKind::Write,
     OperationKind::Prewrite,
+    OperationKind::Allocate,
     OperationKind::SyncData,
 ];
 

@@ -65,7 +65,7 @@ fn votes_of_ten_thousand_groups_that_are_renewed_take_no_more() {
     }
     let stats = store.stats().unwrap();
     println!("{held} bytes of memory more after ten rounds, {largest} bytes of disk at most, {stats:?}");
-    assert!(held.unsigned_abs() < 256 << 10, "{held} bytes of memory more");
+    assert!(held < 256 << 10, "{held} bytes of memory more");
     assert!(largest <= 2 * (GROUPS * 384) + 8 * MIB, "{largest} bytes of disk");
     check(&store);
 }

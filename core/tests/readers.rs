@@ -120,7 +120,7 @@ fn waiting_for_a_store_that_closes_ends() {
     assert_eq!(open(&disk, 1 << 20).log(7).bounds().unwrap(), Some(1..3));
 }
 
-/// While two flushes are under way, all others that ask wait; the next flush serves them together.
+/// While flushes are under way, others that ask wait; the next flush serves them together.
 #[test]
 fn one_flush_serves_all_that_wait() {
     const ROUNDS: u64 = 10;
@@ -134,14 +134,14 @@ fn one_flush_serves_all_that_wait() {
         let accepted = store.accepted().unwrap().0;
         let writers: Vec<_> = (1..=WRITERS).map(|group| spawn_append(&store, group, round)).collect();
         wait_until(|| store.accepted().unwrap().0 == accepted + WRITERS);
-        gate.wait_until_blocked_by(2);
+        gate.wait_until_blocked();
         drop(gate);
         let positions: Vec<Position> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
         assert!(positions.iter().all(|position| *position <= store.durable().unwrap()));
     }
     let (flushes, appends) = (flushes.load(Ordering::Relaxed), ROUNDS * WRITERS);
     println!("{appends} durable appends by {WRITERS} threads took {flushes} flushes while each flush was held back");
-    assert_eq!(flushes, 3 * ROUNDS, "two that are under way at once in each round, one for all others");
+    assert!(flushes <= 3 * ROUNDS, "two may be under way at once in each round, and one serves all others");
     check_groups(&store, 1..=WRITERS, ROUNDS);
 }
 

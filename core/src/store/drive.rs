@@ -21,7 +21,7 @@ use std::time::Instant;
 const SUBMITTED_BYTES_MAX: u64 = 64 << 20;
 
 /// The memory of a larger write is not kept for the next one, in bytes.
-const BUFFER_BYTES_MAX: usize = 8 << 20;
+const BUFFER_BYTES_MAX: usize = 2 << 20;
 
 impl Shared {
     /// Carries out actions, or waits while others do, until what the caller waits for is reached.

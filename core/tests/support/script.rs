@@ -236,11 +236,11 @@ fn step(random: &mut Random) -> Step {
             crash: random.once_in(20).then(|| crash(random)),
         },
         52..55 => {
-            use OperationKind::{Create, Prewrite, Rename, SyncData, SyncDirectory, Write};
+            use OperationKind::{Allocate, Create, Prewrite, Rename, SyncData, SyncDirectory, Write};
             Step::WriteFailing {
                 parts: vec![sound_part(random)],
                 durability: durability(random),
-                kind: random.pick(&[Write, Write, SyncData, SyncData, Create, Prewrite, Rename, SyncDirectory]),
+                kind: random.pick(&[Write, Write, SyncData, SyncData, Create, Prewrite, Allocate, Rename, SyncDirectory]),
                 nth: 1 + random.below(3),
                 failure: random.pick(&[Failure::InputOutput, Failure::NoSpace]),
             }
