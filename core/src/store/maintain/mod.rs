@@ -92,8 +92,12 @@ struct Length {
 impl Shared {
     /// After a write: sees to it that what it has made due is done.
     pub(super) fn maintain_in_passing(&self, mut core: MutexGuard<'_, Core>, durable: bool) {
+        let has_worker = self.worker.is_there();
+        if has_worker && core.wants_segment_ahead() {
+            self.wake_worker();
+        }
         // The first time a writer looks: otherwise openings that end before the worker has come to it would give nothing back.
-        if self.worker.is_there() && core.outlook.active > 0 {
+        if has_worker && core.outlook.active > 0 {
             return self.leave_to_worker(core, durable);
         }
         if !self.is_due(&mut core, durable) {
@@ -108,15 +112,14 @@ impl Shared {
         self.maintain_or_wait(&mut maintenance);
     }
 
-    /// Tells the worker what there is to do, and does it instead of one that is too far behind.
+    /// Tells the worker what is due, and does it instead of one that is too far behind.
     fn leave_to_worker(&self, mut core: MutexGuard<'_, Core>, durable: bool) {
         if !core.outlook.asked && self.is_due(&mut core, durable) {
             core.ask_for_maintenance();
         }
-        let is_anything_to_do = core.outlook.asked || core.wants_segment_ahead();
-        let is_behind = core.is_worker_behind();
+        let (is_asked, is_behind) = (core.outlook.asked, core.is_worker_behind());
         drop(core);
-        if is_anything_to_do {
+        if is_asked {
             self.wake_worker();
         }
         if is_behind {
@@ -381,9 +384,13 @@ impl Shared {
         self.set_first_live(maintenance, newest + 1)?;
         drop(self.readable().release(newest));
         self.core().stats.released += empty.len() as u64;
+        // Until all are retired a sweep would find something, also where this is broken off.
+        let was_swept = std::mem::replace(&mut maintenance.swept, false);
         // The newest ones are the largest, so the pool takes those. Each goes, whatever becomes of the others.
         let retired = empty.into_iter().rev().map(|segment| self.retire_file(maintenance, segment));
-        retired.fold(Ok(()), Result::and)
+        let retired = retired.fold(Ok(()), Result::and);
+        maintenance.swept = was_swept && retired.is_ok();
+        retired
     }
 
     /// Makes everything durable that has its place in the log: all that can be read, and was looked at; and the first batch

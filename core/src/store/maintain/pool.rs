@@ -56,9 +56,7 @@ impl Shared {
             maintenance.doomed.push(name);
             return Ok(());
         }
-        let pooled = self.put_into_pool(maintenance, name, segment);
-        maintenance.swept &= pooled.is_ok(); // The next sweep finds the file.
-        pooled
+        self.put_into_pool(maintenance, name, segment)
     }
 
     fn put_into_pool(&self, maintenance: &mut Maintenance, name: String, segment: Segment) -> Result<()> {
