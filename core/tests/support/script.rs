@@ -239,8 +239,18 @@ fn step(random: &mut Random) -> Step {
             use OperationKind::{Allocate, Create, Prewrite, Rename, SyncData, SyncDirectory, Write};
             Step::WriteFailing {
                 parts: vec![sound_part(random)],
-                durability: durability(random),
-                kind: random.pick(&[Write, Write, SyncData, SyncData, Create, Prewrite, Allocate, Rename, SyncDirectory]),
+                durability: random.pick(&[Durability::Durable, Durability::Buffered]),
+                kind: random.pick(&[
+                    Write,
+                    Write,
+                    SyncData,
+                    SyncData,
+                    Create,
+                    Prewrite,
+                    Allocate,
+                    Rename,
+                    SyncDirectory,
+                ]),
                 nth: 1 + random.below(3),
                 failure: random.pick(&[Failure::InputOutput, Failure::NoSpace]),
             }
