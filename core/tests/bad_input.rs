@@ -207,6 +207,7 @@ fn options_out_of_range_are_refused_before_anything_is_made() {
         ("blob_bytes_max", (16 << 20) + 1, Options::new().blob_bytes_max((16 << 20) + 1)),
         ("meta_bytes_max", 0, Options::new().meta_bytes_max(0)),
         ("meta_bytes_max", (256 << 20) + 1, Options::new().meta_bytes_max((256 << 20) + 1)),
+        ("cache_bytes", (1 << 30) + 1, Options::new().cache_bytes((1 << 30) + 1)),
         ("groups_max", 0, Options::new().groups_max(0)),
         ("groups_max", too_many, Options::new().groups_max(usize::try_from(too_many).unwrap())),
     ] {
@@ -228,6 +229,7 @@ fn a_second_opening_with_other_options_is_refused_by_name() {
         ("batch_bytes_max", "2500", "2501", options(&disk).batch_bytes_max(2_501)),
         ("blob_bytes_max", "65536", "9", options(&disk).blob_bytes_max(9)),
         ("meta_bytes_max", "1048576", "8", options(&disk).meta_bytes_max(8)),
+        ("cache_bytes", "16777216", "0", options(&disk).cache_bytes(0)),
         ("groups_max", "3", "4", options(&disk).groups_max(4)),
     ] {
         let before = disk.operations();

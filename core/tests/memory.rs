@@ -113,6 +113,21 @@ fn the_cache_takes_no_more_than_its_bound() {
 }
 
 #[test]
+fn bytes_of_released_segments_leave_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Options::new().segment_bytes(256 << 10).cache_bytes(64 << 20).open(folder.path()).unwrap();
+    let log = store.log(1);
+    let (_, held, _) = measure(|| append_batches(&log, 1, 400, 10, 1_000));
+    assert!(held > 4 << 20, "the cache keeps nothing: {held} bytes");
+    let (_, purged, _) = measure(|| {
+        log.purge(4_000, 1, b"").unwrap();
+        store.maintain().unwrap();
+    });
+    let stats = store.stats().unwrap();
+    assert!(stats.segments < 4 && -purged > held - (1 << 20), "{} of {held} bytes given back: {stats:?}", -purged);
+}
+
+#[test]
 fn many_terms_cost_a_run_each_and_many_groups_a_log_each() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

@@ -338,13 +338,14 @@ fn every_option_that_differs_is_refused_by_name() {
     let disk = SimulatedDisk::new(6);
     let store = open(&disk).unwrap();
     type Change = fn(Options) -> Options;
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 7] = [
         ("segment_bytes", |options| options.segment_bytes(128 << 10)),
         ("entry_bytes_max", |options| options.entry_bytes_max(7)),
         ("batch_bytes_max", |options| options.batch_bytes_max(7)),
         ("groups_max", |options| options.groups_max(7)),
         ("blob_bytes_max", |options| options.blob_bytes_max(7)),
         ("meta_bytes_max", |options| options.meta_bytes_max(7)),
+        ("cache_bytes", |options| options.cache_bytes(7)),
     ];
     for (name, change) in changes {
         let refused = change(options(&disk)).open(DIRECTORY).map(drop);

@@ -249,6 +249,40 @@ mod tests {
         }
     }
 
+    /// Joins nothing, and knows whether it was told to give back its room.
+    #[derive(Debug, Clone)]
+    struct Roomy(bool);
+
+    impl Payload for Roomy {
+        fn join(&mut self, next: Roomy) -> Result<(), Roomy> {
+            Err(next)
+        }
+
+        fn split_off(&mut self, _: u64) -> Roomy {
+            panic!("an append splits nothing")
+        }
+
+        fn bytes(&self) -> u64 {
+            0
+        }
+
+        fn shrink(&mut self) {
+            self.0 = true;
+        }
+    }
+
+    #[test]
+    fn a_run_that_another_one_follows_keeps_no_room_for_more() {
+        let mut runs = Runs::default();
+        for (first, term) in [(1, 1), (5, 1), (9, 2), (20, 2)] {
+            runs.insert(first, 4, term, Roomy(false));
+        }
+        let shrunk = |runs: &Runs<Roomy>| runs.iter().map(|(_, run)| run.payload.0).collect::<Vec<_>>();
+        assert_eq!(shrunk(&runs), [true, true, false, false]);
+        runs.shrink();
+        assert_eq!(shrunk(&runs), [true; 4]);
+    }
+
     fn shape<P: Payload>(runs: &Runs<P>) -> Vec<(u64, u64, u64)> {
         runs.iter().map(|(first, run)| (first, run.count, run.term)).collect()
     }

@@ -334,3 +334,37 @@ impl Filling {
         refused
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::body::encode_entry;
+    use crate::format::fields::Writer;
+    use crate::format::piece::Piece;
+    use crate::number::within_segment;
+
+    /// Reads three entries of group 1, term 2, from `index` on, out of kept bytes that hold those of these indexes.
+    fn read(indexes: [u64; 3], index: u64, limit: Limit) -> Result<(bool, Vec<u64>)> {
+        let mut body = Writer::default();
+        for index in indexes {
+            encode_entry(&mut body, 1, &Entry::new(index, 2, &b"data"[..]), 4);
+        }
+        let part = Piece::new(0, 9000, within_segment(body.bytes.len()), true).part(3, 0..3);
+        let kept = Kept { segment: 4, offset: 9000, bytes: Arc::new(body.bytes) };
+        let mut filling = Filling { page: Page::new(index), read: Vec::new(), data: 0, limit };
+        let goes_on = filling.add_kept(&kept, &[Wanted { group: 1, index, term: 2, part }])?;
+        Ok((goes_on, filling.finish().iter().map(|entry| entry.index).collect()))
+    }
+
+    #[test]
+    fn kept_bytes_of_other_entries_are_damage() {
+        for limit in [Limit::none(), Limit::bytes(12)] {
+            assert_eq!(read([5, 6, 7], 5, limit).expect("they are these"), (true, vec![5, 6, 7]));
+            for (indexes, index) in [([5, 6, 7], 4), ([5, 6, 7], 6), ([5, 6, 8], 5), ([4, 6, 7], 5)] {
+                let read = read(indexes, index, limit);
+                assert!(matches!(read, Err(Error::Corrupt { .. })), "{indexes:?} for {index}: {read:?}");
+            }
+        }
+        assert_eq!(read([5, 6, 7], 5, Limit::bytes(11)).expect("they are these"), (false, vec![5, 6]));
+    }
+}
