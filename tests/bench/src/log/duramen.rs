@@ -102,9 +102,12 @@ impl Log for Duramen {
         Counters { writes, flushes }
     }
 
+    /// What the store would give back on its own in a moment is given back here.
     fn is_steady(&self) -> bool {
-        let stats = self.stats();
-        stats.pool_files > 0 && stats.pool_bytes == stats.pool_files * self.segment_bytes
+        let maintained = self.store.maintain().is_ok();
+        let Stats { segments, segment_bytes, pool_files, pool_bytes, .. } = self.stats();
+        let are_full = |files, bytes| files > 0 && bytes == files * self.segment_bytes;
+        maintained && are_full(pool_files, pool_bytes) && are_full(segments, segment_bytes)
     }
 
     fn is_direct(&self) -> bool {
