@@ -6,6 +6,7 @@
 
 use crate::entry::Entry;
 use crate::format::body::lay_out_entry;
+use crate::number::within_segment;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ impl Default for Limit {
 }
 
 /// The number of the buffer that was read for a page.
-pub(crate) const OWN: usize = 0;
+pub(crate) const OWN: u32 = 0;
 
 /// Entries that follow each other, in shared buffers: a copy of a page shares them.
 ///
@@ -76,13 +77,13 @@ pub struct Page {
 /// Entries that lie back to back.
 #[derive(Debug, Clone, Copy)]
 struct Chunk {
-    /// Which buffer.
-    buffer: usize,
-    /// Where the first one begins in it, and where the last one ends.
+    /// Where the first one begins in its buffer, and where the last one ends.
     at: usize,
     end: usize,
+    /// Which buffer.
+    buffer: u32,
     /// What each of them takes, if they all take the same; else 0.
-    each: usize,
+    each: u32,
 }
 
 impl Page {
@@ -117,24 +118,24 @@ impl Page {
 
     /// Sets the buffer that was read for this page.
     pub(crate) fn set_own(&mut self, buffer: Vec<u8>) {
-        self.buffers[OWN] = Arc::new(buffer);
+        self.buffers[OWN as usize] = Arc::new(buffer);
     }
 
     /// Adds a buffer that is shared, and returns its number.
-    pub(crate) fn share(&mut self, buffer: Arc<Vec<u8>>) -> usize {
+    pub(crate) fn share(&mut self, buffer: Arc<Vec<u8>>) -> u32 {
         self.buffers.push(buffer);
-        self.buffers.len() - 1
+        within_segment(self.buffers.len() - 1)
     }
 
     /// Adds an entry that lies whole at `at` in a buffer.
-    pub(crate) fn add(&mut self, buffer: usize, at: usize, bytes: usize) {
-        self.add_even(buffer, at..at + bytes, bytes, 1);
+    pub(crate) fn add(&mut self, buffer: u32, at: usize, bytes: u32) {
+        self.add_even(buffer, at..at + bytes as usize, bytes, 1);
     }
 
     /// Adds so many entries that fill a part of a buffer, each of which takes the same.
     #[inline]
-    pub(crate) fn add_even(&mut self, buffer: usize, at: Range<usize>, each: usize, count: usize) {
-        self.len += count;
+    pub(crate) fn add_even(&mut self, buffer: u32, at: Range<usize>, each: u32, count: u32) {
+        self.len += count as usize;
         match self.chunks.last_mut() {
             Some(last) if last.buffer == buffer && last.end == at.start => {
                 last.end = at.end;
@@ -166,10 +167,10 @@ impl Cursor {
     #[inline]
     pub(crate) fn next<'a>(&mut self, page: &'a Page) -> Option<Entry<&'a [u8]>> {
         let chunk = page.chunks.get(self.chunk)?;
-        let bytes = &page.buffers[chunk.buffer][chunk.at..chunk.end];
+        let bytes = &page.buffers[chunk.buffer as usize][chunk.at..chunk.end];
         let stored = lay_out_entry(&bytes[self.offset..]).expect("a page holds whole entries");
         // They are the same; see `Walk`.
-        self.offset += if chunk.each == 0 { stored.bytes } else { chunk.each };
+        self.offset += if chunk.each == 0 { stored.bytes } else { chunk.each as usize };
         self.passed += 1;
         if self.offset == bytes.len() {
             (self.chunk, self.offset) = (self.chunk + 1, 0);

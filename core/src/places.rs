@@ -87,6 +87,21 @@ impl Places {
         })
     }
 
+    /// A copy that holds the entries of these places alone, at least one. The range lies inside.
+    pub(crate) fn slice(&self, places: Range<u64>) -> Places {
+        let first = self.first + within_segment(size(places.start));
+        let behind = self.first + within_segment(size(places.end));
+        let (from, last) = (self.find(first), self.find(behind - 1));
+        let (pieces, shift) = match &self.pieces {
+            Pieces::Lone(lone) => (Pieces::Lone(lone[from..=last].to_vec()), first),
+            Pieces::Many(pieces) => (Pieces::Many(pieces[from..=last].to_vec()), 0),
+        };
+        let (first, whole) = (first - shift, self.piece(last).1 - shift);
+        let mut slice = Places { segment: self.segment, count: behind - shift - first, first, whole, bytes: 0, pieces };
+        slice.bytes = slice.sum();
+        slice
+    }
+
     /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = Part> {
         self.parts(0..self.count.into())
@@ -114,6 +129,7 @@ impl Places {
     }
 
     /// A piece, and the number behind its last entry.
+    #[inline]
     fn piece(&self, at: usize) -> (Piece, u32) {
         match &self.pieces {
             Pieces::Lone(lone) => {
@@ -395,6 +411,15 @@ mod tests {
                     }
                 }
                 runs.iter().for_each(|(places, entries)| disk.check(places, entries));
+                for (places, entries) in &runs {
+                    let count = entries.len();
+                    for (start, end) in [(0, 1), (count / 3, count / 2 + 1), (count - 1, count)] {
+                        let slice = places.slice(start as u64..end as u64);
+                        disk.check(&slice, &entries[start..end]);
+                        let parts = places.parts(start as u64..end as u64);
+                        prop_assert_eq!(slice.all().collect::<Vec<_>>(), parts.collect::<Vec<_>>());
+                    }
+                }
             }
         }
     }

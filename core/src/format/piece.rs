@@ -53,11 +53,12 @@ impl Piece {
     }
 
     /// Those of its entries, which are `count`, that have these places in it. At least one.
+    #[inline]
     pub(crate) fn part(&self, count: u32, places: Range<u32>) -> Part {
         let wanted = places.end - places.start;
         match self.is_even() {
             true => {
-                let each = self.bytes() / count;
+                let each = if count == 1 { self.bytes() } else { self.bytes() / count };
                 let offset = self.offset + places.start * each;
                 Part { offset, bytes: wanted * each, skip: 0, count: wanted, rest: 0, each }
             }
@@ -105,6 +106,7 @@ impl Part {
     }
 
     /// The data of its entries, in bytes, at most. That much exactly where no others lie among them.
+    #[inline]
     pub(crate) fn data_bytes_max(&self) -> u64 {
         u64::from(self.bytes) - u64::from(self.skip + self.count + self.rest) * ENTRY_HEADER_BYTES as u64
     }
@@ -117,7 +119,11 @@ impl Part {
 
     /// Where its entries lie, if each entry in these bytes takes the same. Parts that follow each other in a piece meet, and
     /// all of them together are the piece.
+    #[inline]
     pub(crate) fn extent(&self) -> Range<u64> {
+        if self.is_exact() {
+            return self.offset.into()..self.end();
+        }
         let count = u64::from(self.skip + self.count + self.rest);
         let at = |place: u32| u64::from(self.offset) + u64::from(self.bytes) * u64::from(place) / count;
         at(self.skip)..at(self.skip + self.count)

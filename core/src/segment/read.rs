@@ -50,6 +50,7 @@ pub(crate) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// Stands at the first wanted entry. `bytes` are those of the part.
+    #[inline]
     pub(crate) fn new(segment: u64, stamp: Option<u32>, wanted: Wanted, bytes: &'a [u8]) -> Result<Walk<'a>> {
         let mut walk = Walk { segment, stamp, wanted, bytes, at: 0, taken: 0 };
         for before in (1..=wanted.part.skip).rev() {

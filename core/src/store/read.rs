@@ -10,7 +10,7 @@ use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::format::piece::Part;
 use crate::index::Run;
-use crate::number::size;
+use crate::number::{size, within_segment};
 use crate::page::{Limit, OWN, Page};
 use crate::places::Places;
 use crate::segment::Segment;
@@ -110,8 +110,10 @@ struct Span {
     source: Source,
     start: u64,
     end: u64,
-    /// Which ones of the plan's.
-    wanted: Range<usize>,
+    /// How many they are.
+    parts: usize,
+    /// Index and data of a large entry that begins it and that the limit may yet keep out.
+    in_doubt: Option<(u64, u64)>,
 }
 
 impl Span {
@@ -129,11 +131,32 @@ impl Span {
     }
 }
 
+/// Entries of one run that are wanted, with their own copy of where they lie.
+#[derive(Debug)]
+struct Stretch {
+    group: u64,
+    index: u64,
+    term: u64,
+    places: Places,
+}
+
+impl Stretch {
+    fn wanted(&self) -> impl Iterator<Item = Wanted> {
+        let Stretch { group, mut index, term, .. } = *self;
+        self.places.all().map(move |part| {
+            let wanted = Wanted { group, index, term, part };
+            index += u64::from(part.count);
+            wanted
+        })
+    }
+}
+
 /// What has to be read for a page, and where to go on behind it.
 #[derive(Debug, Default)]
 struct Plan {
+    stretches: Vec<Stretch>,
+    /// All parts of the stretches, in their order.
     spans: Vec<Span>,
-    wanted: Vec<Wanted>,
     next: u64,
     /// Why there is nothing at `next`, if that ended the plan.
     absent: Option<Error>,
@@ -185,33 +208,39 @@ impl Plan {
         readable: &Readable,
         limit: Limit,
     ) -> Result<bool> {
-        for part in run.payload.parts(places) {
+        let (index, mut goes_on) = (self.next, true);
+        for part in run.payload.parts(places.clone()) {
             let reached = limit.is_reached(self.entries, self.data_min);
             if reached || (part.is_large() && limit.refuses(self.entries, self.data_min, part.data_bytes_max())) {
-                return Ok(false);
+                goes_on = false;
+                break;
             }
             self.place(run.payload.segment, &part, readable, limit)?;
-            self.wanted.push(Wanted { group, index: self.next, term: run.term, part });
             self.next += u64::from(part.count);
             self.entries += u64::from(part.count);
             self.data_max += part.data_bytes_max();
             self.data_min += if part.is_exact() { part.data_bytes_max() } else { 0 };
         }
-        Ok(true)
+        if self.next > index {
+            let places = run.payload.slice(places.start..places.start + (self.next - index));
+            self.stretches.push(Stretch { group, index, term: run.term, places });
+        }
+        Ok(goes_on)
     }
 
     /// Adds a part to the last span, or to one of its own. A large entry that the limit may yet keep out is not read before
     /// that is known.
     fn place(&mut self, segment: u64, part: &Part, readable: &Readable, limit: Limit) -> Result<()> {
-        let in_doubt = part.is_large() && limit.refuses(self.entries, self.data_max, part.data_bytes_max());
-        let at = self.wanted.len();
+        let data = part.data_bytes_max();
+        let is_in_doubt = part.is_large() && limit.refuses(self.entries, self.data_max, data);
         match self.spans.last_mut() {
-            Some(span) if span.takes(segment, part) && !in_doubt => {
-                (span.end, span.wanted.end) = (span.end.max(part.end()), at + 1);
+            Some(span) if span.takes(segment, part) && !is_in_doubt => {
+                (span.end, span.parts) = (span.end.max(part.end()), span.parts + 1);
             }
             _ => {
                 let source = Source::find(readable, segment, part)?;
-                self.spans.push(Span { source, start: part.offset.into(), end: part.end(), wanted: at..at + 1 });
+                let in_doubt = is_in_doubt.then_some((self.next, data));
+                self.spans.push(Span { source, start: part.offset.into(), end: part.end(), parts: 1, in_doubt });
             }
         }
         Ok(())
@@ -220,8 +249,9 @@ impl Plan {
     /// Reads what was planned, as far as the limit lets it.
     fn read(self, start: u64, limit: Limit) -> Result<Page> {
         let mut filling = Filling { page: Page::new(start), read: Vec::new(), data: 0, limit };
+        let mut wanted = self.stretches.iter().flat_map(Stretch::wanted);
         for span in &self.spans {
-            if !filling.add_span(span, &self.wanted[span.wanted.clone()])? {
+            if filling.refuses_unread(span) || !filling.add_span(span, wanted.by_ref().take(span.parts))? {
                 return Ok(filling.finish());
             }
         }
@@ -254,21 +284,18 @@ impl Filling {
     }
 
     /// Adds what is wanted of a span. False where the limit stopped it.
-    fn add_span(&mut self, span: &Span, wanted: &[Wanted]) -> Result<bool> {
-        if self.is_full() || wanted.first().is_some_and(|first| first.part.is_large() && self.refuses(first)) {
-            return Ok(false);
-        }
+    fn add_span(&mut self, span: &Span, wanted: impl Iterator<Item = Wanted>) -> Result<bool> {
         match &span.source {
             Source::Recent(kept) => self.add_kept(kept, wanted),
             Source::Disk(segment) => self.add_read(segment, span, wanted),
         }
     }
 
-    fn add_kept(&mut self, kept: &Kept, wanted: &[Wanted]) -> Result<bool> {
+    fn add_kept(&mut self, kept: &Kept, wanted: impl Iterator<Item = Wanted>) -> Result<bool> {
         let buffer = self.page.share(Arc::clone(&kept.bytes));
         for wanted in wanted {
             let at = (buffer, kept.at(&wanted.part));
-            if !self.add_even(kept, wanted, at)? && !self.add_part(kept.walk(*wanted)?, at)? {
+            if !self.add_even(kept, wanted, at)? && !self.add_part(kept.walk(wanted)?, at)? {
                 return Ok(false);
             }
         }
@@ -277,29 +304,32 @@ impl Filling {
 
     /// Adds all entries of a part at once that each take the same, if the limit lets them pass. The first and the last one
     /// speak for the others: they were written together. False, and nothing added, where each has to be looked at.
-    fn add_even(&mut self, kept: &Kept, wanted: &Wanted, (buffer, at): (usize, usize)) -> Result<bool> {
-        let Wanted { index, part, .. } = *wanted;
+    fn add_even(&mut self, kept: &Kept, wanted: Wanted, (buffer, at): (u32, usize)) -> Result<bool> {
+        let Wanted { index, part, .. } = wanted;
         let (last, data) = (index + u64::from(part.count - 1), part.data_bytes_max());
-        if part.each == 0 || !self.limit.admits(self.page.len() as u64 + u64::from(part.count), self.data + data) {
+        if part.count == 1
+            || part.each == 0
+            || !self.limit.admits(self.page.len() as u64 + u64::from(part.count), self.data + data)
+        {
             return Ok(false);
         }
         for (index, part) in [index, last].into_iter().zip(part.ends()) {
-            kept.walk(Wanted { index, part, ..*wanted })?.check()?;
+            kept.walk(Wanted { index, part, ..wanted })?.check()?;
         }
-        self.page.add_even(buffer, at..at + part.bytes as usize, part.each as usize, part.count as usize);
+        self.page.add_even(buffer, at..at + part.bytes as usize, part.each, part.count);
         self.page.set_next(last + 1);
         self.data += data;
         Ok(true)
     }
 
-    fn add_read(&mut self, segment: &Segment, span: &Span, wanted: &[Wanted]) -> Result<bool> {
+    fn add_read(&mut self, segment: &Segment, span: &Span, wanted: impl Iterator<Item = Wanted>) -> Result<bool> {
         let mut read = mem::take(&mut self.read);
         let begin = read.len();
         segment.read_span(span.start, size(span.end - span.start), &mut read)?;
         let mut goes_on = true;
         for wanted in wanted {
             let at = begin + size(u64::from(wanted.part.offset) - span.start);
-            let walk = segment.walk(*wanted, &read[at..at + wanted.part.bytes as usize])?;
+            let walk = segment.walk(wanted, &read[at..at + wanted.part.bytes as usize])?;
             goes_on = self.add_part(walk, (OWN, at))?;
             if !goes_on {
                 break;
@@ -310,7 +340,7 @@ impl Filling {
     }
 
     /// Adds the entries of a part, whose bytes begin there in one of the page's buffers. False where the limit stopped it.
-    fn add_part(&mut self, mut walk: Walk<'_>, (buffer, start): (usize, usize)) -> Result<bool> {
+    fn add_part(&mut self, mut walk: Walk<'_>, (buffer, start): (u32, usize)) -> Result<bool> {
         while !self.is_full() {
             let Some((at, stored)) = walk.peek()? else { return Ok(true) };
             let data = stored.entry.data.len() as u64;
@@ -319,19 +349,23 @@ impl Filling {
                 return Ok(false);
             }
             walk.take(&stored)?;
-            self.page.add(buffer, start + at, stored.bytes);
+            self.page.add(buffer, start + at, within_segment(stored.bytes));
             self.page.set_next(walk.index());
             self.data += data;
         }
         Ok(walk.is_done())
     }
 
-    fn refuses(&mut self, large: &Wanted) -> bool {
-        let refused = self.limit.refuses(self.page.len() as u64, self.data, large.part.data_bytes_max());
-        if refused {
-            self.page.set_next(large.index);
+    /// Is the page full, or does the limit keep the first entry of a span out, of which that is known before it is read?
+    fn refuses_unread(&mut self, span: &Span) -> bool {
+        match span.in_doubt {
+            _ if self.is_full() => true,
+            Some((index, data)) if self.limit.refuses(self.page.len() as u64, self.data, data) => {
+                self.page.set_next(index);
+                true
+            }
+            _ => false,
         }
-        refused
     }
 }
 
@@ -341,7 +375,6 @@ mod tests {
     use crate::format::body::encode_entry;
     use crate::format::fields::Writer;
     use crate::format::piece::Piece;
-    use crate::number::within_segment;
 
     /// Reads three entries of group 1, term 2, from `index` on, out of kept bytes that hold those of these indexes.
     fn read(indexes: [u64; 3], index: u64, limit: Limit) -> Result<(bool, Vec<u64>)> {
@@ -352,7 +385,7 @@ mod tests {
         let part = Piece::new(0, 9000, within_segment(body.bytes.len()), true).part(3, 0..3);
         let kept = Kept { segment: 4, offset: 9000, bytes: Arc::new(body.bytes) };
         let mut filling = Filling { page: Page::new(index), read: Vec::new(), data: 0, limit };
-        let goes_on = filling.add_kept(&kept, &[Wanted { group: 1, index, term: 2, part }])?;
+        let goes_on = filling.add_kept(&kept, [Wanted { group: 1, index, term: 2, part }].into_iter())?;
         Ok((goes_on, filling.finish().iter().map(|entry| entry.index).collect()))
     }
 
