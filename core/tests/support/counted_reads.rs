@@ -48,6 +48,10 @@ impl Disk for CountingDisk {
     fn random(&self) -> io::Result<[u8; 16]> {
         self.disk.random()
     }
+
+    fn runs_in_background(&self) -> bool {
+        self.disk.runs_in_background()
+    }
 }
 
 #[derive(Debug)]
@@ -118,6 +122,18 @@ impl File for CountingFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_at(offset, bytes)
+    }
+
+    fn takes_direct_writes(&self) -> io::Result<bool> {
+        self.file.takes_direct_writes()
+    }
+
+    fn write_direct_at(&self, offset: u64, blocks: &[u8]) -> io::Result<usize> {
+        self.file.write_direct_at(offset, blocks)
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.file.allocate(size)
     }
 
     fn prewrite(&self, size: u64) -> io::Result<()> {

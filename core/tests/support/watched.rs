@@ -8,14 +8,14 @@ use std::thread;
 use std::time::Duration;
 
 /// What the workers' threads are called.
-pub const WORKER: &str = "duramen";
+pub(crate) const WORKER: &str = "duramen";
 
 /// One call. That of a file has the name that the file has by now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
-    pub kind: OperationKind,
-    pub name: String,
-    pub by_worker: bool,
+pub(crate) struct Call {
+    pub(crate) kind: OperationKind,
+    pub(crate) name: String,
+    pub(crate) by_worker: bool,
 }
 
 /// How long a call is waited for.
@@ -39,36 +39,36 @@ struct State {
 
 /// Watches the calls of one disk. Clones share it. Dropping a clone lets go of a call that is held.
 #[derive(Debug, Clone, Default)]
-pub struct Watch(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Watch(Arc<(Mutex<State>, Condvar)>);
 
 impl Watch {
     /// The worker's next call of this kind with a name that contains this waits until [`Watch::let_go`].
-    pub fn hold(&self, kind: OperationKind, name: &str) {
+    pub(crate) fn hold(&self, kind: OperationKind, name: &str) {
         self.state().fate = Some((kind, name.into(), Fate::Held));
     }
 
     /// The worker's next call of this kind with a name that contains this panics.
-    pub fn panic_at(&self, kind: OperationKind, name: &str) {
+    pub(crate) fn panic_at(&self, kind: OperationKind, name: &str) {
         self.state().fate = Some((kind, name.into(), Fate::Panics));
     }
 
-    pub fn wait_until_held(&self) {
+    pub(crate) fn wait_until_held(&self) {
         assert!(self.is_held_within(PATIENCE), "no such call: {:?}", self.state());
     }
 
-    pub fn is_held_within(&self, patience: Duration) -> bool {
+    pub(crate) fn is_held_within(&self, patience: Duration) -> bool {
         let waited = self.0.1.wait_timeout_while(self.state(), patience, |state| !state.is_holding);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    pub fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         let mut state = self.state();
         (state.fate, state.is_holding) = (None, false);
         self.0.1.notify_all();
     }
 
     /// The calls since this was last asked.
-    pub fn take(&self) -> Vec<Call> {
+    pub(crate) fn take(&self) -> Vec<Call> {
         std::mem::take(&mut self.state().calls)
     }
 
@@ -113,9 +113,9 @@ impl Watch {
 
 /// A disk whose calls are watched.
 #[derive(Debug, Clone)]
-pub struct WatchedDisk<D> {
-    pub disk: D,
-    pub watch: Watch,
+pub(crate) struct WatchedDisk<D> {
+    pub(crate) disk: D,
+    pub(crate) watch: Watch,
 }
 
 impl<D: Disk> Disk for WatchedDisk<D> {
