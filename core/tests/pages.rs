@@ -297,6 +297,12 @@ fn a_limited_read_does_not_read_far_beyond_its_limit() {
         assert_eq!(page.len(), len, "{range:?} with {limit:?}");
         assert!(read <= most, "{range:?} with {limit:?} read {read} bytes");
     }
+    // Behind the holes before it, where the limit keeps it out.
+    log.remove(3..4).unwrap();
+    reads.take();
+    let page = log.read_present(1..3_000, Limit::bytes((40 << 20) + 899)).unwrap();
+    assert_eq!((page.len(), page.next()), (1, 4));
+    assert!(reads.take().0 <= 1 << 12);
 }
 
 #[test]
