@@ -50,6 +50,32 @@ fn ten_thousand_groups_take_less_than_512_bytes_each() {
     }
 }
 
+/// One batch of all groups is one write and one flush. Groups that append on their own meet in few.
+#[test]
+fn ten_thousand_groups_that_append_together_cost_one_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store"));
+    write_all(&store);
+    let flushes = |act: &dyn Fn()| {
+        let before = store.stats().unwrap().flushes;
+        act();
+        store.stats().unwrap().flushes - before
+    };
+    let together = flushes(&|| {
+        let append = |batch: Batch, group| batch.log(group, |log| log.append(&[Entry::new(2, 1, b"x")]));
+        store.write((0..GROUPS).fold(Batch::new(), append)).unwrap();
+    });
+    let apart = flushes(&|| {
+        for group in 0..GROUPS {
+            store.log(group).append_with(&[Entry::new(3, 1, b"x")], Durability::Buffered).unwrap();
+        }
+        store.sync().unwrap();
+    });
+    println!("{GROUPS} groups: {together} flush for one batch, {apart} for a batch each");
+    // A segment that is full is flushed before the next one is begun.
+    assert!(together <= 2 && apart <= 3, "{together} and {apart} flushes");
+}
+
 /// A node that has votes of all its groups renewed, again and again, must not grow, neither in memory nor on the disk.
 #[test]
 fn votes_of_ten_thousand_groups_that_are_renewed_take_no_more() {
