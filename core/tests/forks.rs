@@ -50,6 +50,10 @@ fn a_child_that_drops_the_handles_leaves_the_store_and_its_lock_alone() {
     let mut store = Some(open(folder.path()).unwrap());
     let mut log = Some(store.as_ref().unwrap().log(1));
     log.as_ref().unwrap().append(&[entry(1, 1)]).unwrap();
+    // The worker counts one that it prepares in the manifest; then it has nothing more to do.
+    while store.as_ref().unwrap().stats().unwrap().prepared < 2 {
+        thread::yield_now();
+    }
     let before = fs::read(folder.path().join("MANIFEST")).unwrap();
     // Here they are the last ones, so that dropping them in the parent would mark the store clean and release the lock.
     fork(|| drop((log.take(), store.take()))).succeeds();
@@ -201,6 +205,36 @@ fn a_child_forked_while_others_write_open_and_close_waits_for_nobody() {
     store.close().unwrap();
     assert_eq!((1..=WRITERS).map(|group| holds(&open(&path("shared")).unwrap(), group)).sum::<u64>(), written);
     assert_eq!(holds(&open(&path("child")).unwrap(), 0), FORKS);
+}
+
+/// The parent's worker is in the middle of something at the fork. The child has none, and waits for none.
+#[test]
+fn a_child_forked_while_the_worker_prepares_a_segment_waits_for_nobody() {
+    let _alone = alone();
+    let folder = folder();
+    fs::create_dir(folder.path().join("child")).unwrap();
+    let large = Entry::new(1, 1, vec![7; 24 << 20]);
+    for round in 1..=4 {
+        let path = folder.path().join(format!("store-{round}"));
+        let mut store = Some(Store::open(&path).unwrap());
+        // Half of its segment is full now, so the next one, which is as large, is written ahead.
+        store.as_ref().unwrap().log(0).append(std::slice::from_ref(&large)).unwrap();
+        while !path.join("segment.ahead").exists() {
+            thread::yield_now();
+        }
+        fork(|| {
+            all_are_forked(store.as_ref().unwrap(), &store.as_ref().unwrap().log(1));
+            drop(store.take());
+            let own = open(&folder.path().join("child")).unwrap();
+            own.log(0).append(&[entry(0, round)]).unwrap();
+            own.close().unwrap();
+        })
+        .succeeds();
+        store.as_ref().unwrap().log(1).append(&[entry(1, 1)]).unwrap();
+        store.unwrap().close().unwrap();
+        assert!(open(&path).unwrap().recovery_report().clean);
+    }
+    assert_eq!(holds(&open(&folder.path().join("child")).unwrap(), 0), 4);
 }
 
 fn write_until(log: &Log, done: &AtomicBool) {

@@ -68,9 +68,10 @@ fn reads_and_lists_of_maintenance_that_fail_are_counted_and_done_again() {
 
 #[test]
 fn a_kind_of_call_that_fails_for_ever_is_refused_and_works_when_it_is_gone() {
-    use OperationKind::{Create, Prewrite, Remove, Rename, SyncData, SyncDirectory, Write};
+    use OperationKind::{Allocate, Create, Prewrite, Remove, Rename, SyncData, SyncDirectory, Write};
     let kinds = [
         (Create, ""),
+        (Allocate, ""),
         (Prewrite, ""),
         (Rename, ""),
         (Remove, ""),
@@ -124,9 +125,10 @@ fn a_kind_of_call_that_fails_for_ever_is_refused_and_works_when_it_is_gone() {
 // --------------------------------------------------------------------------------------------------------------- calls
 
 /// What the workload must come to.
-const CLASSES: [&str; 19] = [
+const CLASSES: [&str; 20] = [
     "write of the log",
     "flush of the log",
+    "allocate for a large batch",
     "write of a fresh salt",
     "flush of a fresh salt",
     "create segment.new",
@@ -147,12 +149,13 @@ const CLASSES: [&str; 19] = [
 ];
 
 fn class_of(operation: &Operation, before: Option<&Operation>) -> &'static str {
-    use OperationKind::{Create, Prewrite, Remove, Rename, SyncData, SyncDirectory, Write};
+    use OperationKind::{Allocate, Create, Prewrite, Remove, Rename, SyncData, SyncDirectory, Write};
     let name = &*operation.name;
     let (is_new, is_snapshot) = (name == "segment.new", name.ends_with(".snap"));
     let follows_header = before.is_some_and(|before| before.kind == Write && before.offset < BATCHES_AT);
     match operation.kind {
         Create if is_new => "create segment.new",
+        Allocate => "allocate for a large batch",
         Prewrite if is_new => "prewrite segment.new",
         Write if is_new => "write segment.new",
         SyncData if is_new => "flush segment.new",

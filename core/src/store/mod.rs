@@ -1,8 +1,8 @@
 //! A store: one open directory. This is what a user holds; the parts of this folder do the work.
 //!
 //! [`open`] finds or makes a store and shares one that is open already, [`write`] takes batches through checks,
-//! reservation, group commit and back, [`prepare`] makes segments ready to be written, [`close`] ends an opening, [`destroy`]
-//! removes the files.
+//! reservation, group commit and back, [`prepare`] makes segments ready to be written, [`worker`] is the thread that does
+//! what no writer is to wait for, [`close`] ends an opening, [`destroy`] removes the files.
 #![forbid(unsafe_code)]
 
 mod batch;
@@ -125,8 +125,8 @@ impl Store {
         Ok(self.opening.shared()?.read().state.groups())
     }
 
-    /// Gives back the space of segments that hold nothing any more, and removes what a crash or a failure left behind. The
-    /// writes do so in passing; this call is for a store that is not written, and for who wants to know what fails: a
+    /// Gives back the space of segments that hold nothing any more, and removes what a crash or a failure left behind. A
+    /// store that is written does so on its own; this call is for one that is not, and for who wants to know what fails: a
     /// failure here never poisons, and is tried again. Blocks on the disk.
     pub fn maintain(&self) -> Result<()> {
         self.opening.shared()?.maintain()
