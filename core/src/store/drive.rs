@@ -26,36 +26,33 @@ const BUFFER_BYTES_MAX: usize = 2 << 20;
 impl Shared {
     /// Carries out actions, or waits while others do, until what the caller waits for is reached.
     pub(super) fn drive<'a>(&'a self, mut core: MutexGuard<'a, Core>, until: Until) -> Result<MutexGuard<'a, Core>> {
+        core.drivers += 1;
+        let (mut seen, mut writable) = (0, Ok(()));
         while !until.is_reached(&core) {
-            core.check_writable()?;
-            if core.gathering {
-                core = self.followers.wait(core, until);
-                continue;
+            writable = core.check_writable();
+            if writable.is_err() {
+                break;
             }
-            core = self.gather(core);
-            core = match core.commit.next_action() {
-                Some(action) => self.carry_out(core, action),
-                None => self.followers.wait(core, until),
+            core = if core.are_others_coming(seen) {
+                seen = core.commit.waiting();
+                self.stand_aside(core)
+            } else {
+                match core.commit.next_action() {
+                    Some(action) => self.carry_out(core, action),
+                    None => self.followers.wait(core, until),
+                }
             };
         }
+        core.drivers -= 1;
         self.hand_over(&core);
-        Ok(core)
+        writable.map(|()| core)
     }
 
-    /// Before a write is issued: lets those come along who were woken together a moment ago and are about to be back with
-    /// their next batches. Ends when all are, or when nobody came while this thread stood aside. Who is alone never waits.
-    fn gather<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
-        let mut seen = 0;
-        while core.returning > 0 && core.commit.would_write() && core.commit.waiting() > seen {
-            seen = core.commit.waiting();
-            core.gathering = true;
-            drop(core);
-            thread::yield_now();
-            core = self.core();
-            core.gathering = false;
-        }
-        core.returning = if core.commit.would_write() { 0 } else { core.returning };
-        core
+    /// Lets others come along who are about to be back with their next batches: stays off the processor for a moment.
+    fn stand_aside<'a>(&'a self, core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
+        drop(core);
+        thread::yield_now();
+        self.core()
     }
 
     /// Sees to it that somebody carries out what was submitted, without waiting for it; but too much of it is carried out
@@ -84,9 +81,10 @@ impl Shared {
         }
     }
 
-    /// Sees to it that somebody carries out the next action, if there is one and somebody waits.
+    /// Sees to it that somebody carries out the next action, if there is one: a thread that waits, or one that is awake and
+    /// looks for itself, or, where all that is to be done was submitted, the worker.
     fn hand_over(&self, core: &Core) {
-        if core.commit.is_ready() && !core.gathering && !self.followers.wake_one(core) {
+        if core.commit.is_ready() && !self.followers.wake_one(core) && core.drivers == 0 {
             self.wake_worker();
         }
     }
@@ -171,6 +169,16 @@ impl Shared {
         drop(readable);
         drop((shown, pushed_out));
         self.core()
+    }
+}
+
+impl Core {
+    /// Would a write that is issued now go out without batches of others that are about to come? As many threads as the last
+    /// flush woke, or were waiting, come back one after the other. This ends when so many have, or when nobody came since
+    /// there were `seen` batches. Who is alone never waits.
+    fn are_others_coming(&self, seen: usize) -> bool {
+        let waiting = self.commit.waiting();
+        waiting > seen && waiting < self.woken && self.commit.would_write()
     }
 }
 

@@ -75,14 +75,17 @@ impl Followers {
     /// Wakes the groups in which somebody is done.
     pub(super) fn wake_done(&self, core: &mut Core) {
         let (written, durable) = (core.commit.written_through(), core.commit.durable());
+        // The one that carried out the call is back, too.
+        let mut woken = 1;
         for (group, condvar) in core.waiting.0.iter_mut().zip(&self.0) {
             let is_done = |first: Option<u64>, position| first.is_some_and(|first| first <= position);
             if is_done(group.written, written) || is_done(group.durable, durable) {
                 (group.written, group.durable) = (None, None);
-                core.returning += group.threads;
+                woken += group.threads;
                 condvar.notify_all();
             }
         }
+        core.woken = woken;
     }
 
     /// Wakes everybody: nothing more will be written.

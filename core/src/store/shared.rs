@@ -102,15 +102,15 @@ pub(super) struct Core {
     pub(super) noted: BTreeMap<u64, u64>,
     /// Whom to tell when a position is durable.
     pub(super) callbacks: Callbacks,
+    /// How many threads wait for a position, and carry out actions as long as there are any.
+    pub(super) drivers: usize,
     /// How many threads carry out an action.
     pub(super) driving: usize,
     /// Disk writes that have returned while one before them has not.
     pub(super) returned: Vec<Returned>,
     pub(super) waiting: Waiting,
-    /// How many threads were woken because their batches are done, and have not come back with the next one.
-    pub(super) returning: usize,
-    /// Does a thread let others come along before it writes?
-    pub(super) gathering: bool,
+    /// How many threads the last call to the disk was waited for by.
+    pub(super) woken: usize,
     /// Memory of writes that have returned, for those to come.
     pub(super) buffers: Vec<AlignedBuffer>,
     /// How many threads wait for `changed`.

@@ -149,7 +149,6 @@ impl Shared {
                     settle(&mut sealed, snapshots, &draft, notes.len());
                     sealed.put_in_front(&notes);
                     let sequence = core.commit.accept(sealed, durable, grant);
-                    core.returning = core.returning.saturating_sub(1);
                     core.displaced.extend(draft.displaced.iter().map(|file| (sequence, *file)));
                     core.accepted.adopt(draft, sequence);
                     return Ok((core, Some(sequence)));

@@ -15,6 +15,8 @@ pub(super) struct Window {
 #[derive(Default)]
 struct State {
     appends: u64,
+    /// Somebody waits until no more are on their way than this.
+    awaited: Option<u64>,
     /// Why the first append that failed did.
     failure: Option<anyhow::Error>,
 }
@@ -41,7 +43,10 @@ impl Window {
         if let Err(error) = result {
             state.failure.get_or_insert(error);
         }
-        self.left.notify_one();
+        if state.awaited.is_some_and(|awaited| state.appends <= awaited) || state.failure.is_some() {
+            state.awaited = None;
+            self.left.notify_one();
+        }
     }
 
     pub(super) fn wait_until_empty(&self) -> Result<()> {
@@ -58,6 +63,7 @@ impl Window {
             if state.appends <= appends {
                 return Ok(state);
             }
+            state.awaited = Some(appends);
             state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
