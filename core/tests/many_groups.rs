@@ -72,8 +72,9 @@ fn ten_thousand_groups_that_append_together_cost_one_flush() {
         store.sync().unwrap();
     });
     println!("{GROUPS} groups: {together} flush for one batch, {apart} for a batch each");
-    // A segment that is full is flushed before the next one is begun.
-    assert!(together <= 2 && apart <= 3, "{together} and {apart} flushes");
+    // A segment that is full is flushed before the next one is begun; the batches take 384 bytes each.
+    let filled = GROUPS * 384 / MIB + 1;
+    assert!(together <= 2 && apart <= filled + 1, "{together} and {apart} flushes");
 }
 
 /// A node that has votes of all its groups renewed, again and again, must not grow, neither in memory nor on the disk.
@@ -92,7 +93,8 @@ fn votes_of_ten_thousand_groups_that_are_renewed_take_no_more() {
     let stats = store.stats().unwrap();
     println!("{held} bytes of memory more after ten rounds, {largest} bytes of disk at most, {stats:?}");
     assert!(held < 256 << 10, "{held} bytes of memory more");
-    assert!(largest <= 2 * (GROUPS * 384) + 8 * MIB, "{largest} bytes of disk");
+    // Four segments and the pool, and five more for a store that gives back in the background.
+    assert!(largest <= 2 * (GROUPS * 384) + 11 * MIB, "{largest} bytes of disk");
     check(&store);
 }
 
@@ -132,5 +134,6 @@ fn per_group(bytes: isize) -> u64 {
 }
 
 fn size_of(path: &Path) -> u64 {
-    std::fs::read_dir(path).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    // The store may remove a file meanwhile.
+    std::fs::read_dir(path).unwrap().map(|file| file.unwrap().metadata().map_or(0, |metadata| metadata.len())).sum()
 }
