@@ -39,7 +39,8 @@ pub enum Durability {
     /// At once, when it is sequenced: later writes are checked against it, but it is neither readable nor safe yet. The
     /// store writes and flushes it on its own, with others that were submitted meanwhile;
     /// [`on_durable`](crate::Log::on_durable) and [`wait`](crate::Log::wait) tell when. Who submits faster than the disk
-    /// takes it is held up. On a disk where nothing happens on its own (see
+    /// takes it is held up. What is not written when the last handle is dropped may be lost; closing writes it. On a disk
+    /// where nothing happens on its own (see
     /// [`Disk::runs_in_background`](crate::io::Disk::runs_in_background)) the next call that waits for the disk carries
     /// it out.
     Submitted,

@@ -55,8 +55,10 @@ fn a_purge_returns_while_thirty_segments_are_still_to_be_released() {
 #[test]
 fn the_next_segment_is_there_before_a_write_needs_it() {
     let bed = Bed::new(SEGMENT_BYTES);
-    for round in 0..10 {
-        bed.append(1 + round * PER_SEGMENT, PER_SEGMENT);
+    // So few that no more than one segment is begun before the worker may have its turn.
+    const FEW: u64 = PER_SEGMENT / 3;
+    for round in 0..30 {
+        bed.append(1 + round * FEW, FEW);
         until("two segments are prepared", || bed.stats().prepared == 2);
     }
     let calls = bed.watch.take();
@@ -117,8 +119,8 @@ fn closing_and_dropping_wait_for_no_more_than_a_part_of_a_segment() {
         // Its segment, and so the next ones, have 24 MiB and more.
         bed.watch.hold(OperationKind::Prewrite, "segment.ahead");
         bed.store().log(0).append(&[Entry::new(1, 1, vec![7; 24 << 20])]).unwrap();
-        bed.store().log(0).append(&[entry(2)]).unwrap();
         bed.watch.wait_until_held();
+        bed.store().log(0).append(&[entry(2)]).unwrap();
         bed.watch.take();
         let store = bed.store.take().unwrap();
         let ending = thread::spawn(move || match closes {
@@ -139,6 +141,22 @@ fn closing_and_dropping_wait_for_no_more_than_a_part_of_a_segment() {
         assert!(again.recovery_report().clean);
         assert_eq!(again.log(0).get(2).unwrap(), entry(2));
     }
+}
+
+/// The program around us may have handlers that want a thread they know.
+#[test]
+fn the_worker_takes_no_signals() {
+    const TERM: u32 = 15;
+    let bed = Bed::new(SEGMENT_BYTES);
+    bed.append(1, 1);
+    let blocked = || -> Vec<u64> {
+        let status = |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.ok()?.path().join("status")).ok();
+        let of_worker = fs::read_dir("/proc/self/task").unwrap().filter_map(status);
+        let of_worker = of_worker.filter(|status| status.lines().any(|line| line == format!("Name:\t{WORKER}")));
+        let mask = |status: String| status.lines().find_map(|line| line.strip_prefix("SigBlk:\t").map(str::to_owned));
+        of_worker.filter_map(mask).map(|mask| u64::from_str_radix(&mask, 16).unwrap()).collect()
+    };
+    until("a worker without signals", || blocked().iter().any(|mask| mask >> (TERM - 1) & 1 == 1));
 }
 
 #[test]

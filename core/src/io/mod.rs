@@ -31,7 +31,7 @@ pub use simulated::{
     Calls, CrashPoints, Failure, Fault, FlushGate, Injection, Injections, Observer, Operation, OperationKind, Outcome,
     Outcomes, SimulatedDisk, Times,
 };
-pub(crate) use sys::PerProcess;
+pub(crate) use sys::{PerProcess, block_signals};
 
 use std::fmt::Debug;
 use std::io;

@@ -1,5 +1,5 @@
 //! The few calls to the operating system that the standard library does not offer: files named relative to an open
-//! directory, allocation, direct calls, the page cache, chance, and forks.
+//! directory, allocation, direct calls, the page cache, chance, signals, and forks.
 //!
 //! The only file of the crate with unsafe code. Nearly every block is one call to libc with arguments that live longer
 //! than the call; file descriptors come in borrowed, so they are open, and go out owned.
@@ -180,6 +180,23 @@ impl Drop for DirectoryStream {
 pub(super) fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) -> io::Result<()> {
     // SAFETY: functions live as long as the program, or as the library that holds them, with which they are forgotten.
     match unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// Has this thread take no signals but those of its own mistakes: handlers of the program around us may want a thread that
+/// they know.
+pub(crate) fn block_signals() -> io::Result<()> {
+    const OWN: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];
+    let mut blocked = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set lies on this stack. It is filled before it is used, and each call is given a signal that exists.
+    let code = unsafe {
+        libc::sigfillset(blocked.as_mut_ptr());
+        OWN.iter().for_each(|signal| drop(libc::sigdelset(blocked.as_mut_ptr(), *signal)));
+        libc::pthread_sigmask(libc::SIG_BLOCK, blocked.as_ptr(), ptr::null_mut())
+    };
+    match code {
         0 => Ok(()),
         code => Err(io::Error::from_raw_os_error(code)),
     }

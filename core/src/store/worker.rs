@@ -11,6 +11,7 @@
 
 use super::shared::Shared;
 use crate::error::Error;
+use crate::io::block_signals;
 use crate::registry::lock;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -155,6 +156,8 @@ impl Signal {
 /// What the thread does.
 fn run(signal: &Signal, shared: &Weak<Shared>) {
     let _ended = Ended(signal);
+    // Best effort: a host that gets a signal here may only be surprised.
+    let _ = block_signals();
     while signal.rest() {
         let Some(shared) = shared.upgrade() else { return };
         shared.work();
