@@ -193,7 +193,9 @@ pub(crate) fn block_signals() -> io::Result<()> {
     // SAFETY: the set lies on this stack. It is filled before it is used, and each call is given a signal that exists.
     let code = unsafe {
         libc::sigfillset(blocked.as_mut_ptr());
-        OWN.iter().for_each(|signal| drop(libc::sigdelset(blocked.as_mut_ptr(), *signal)));
+        for signal in OWN {
+            libc::sigdelset(blocked.as_mut_ptr(), signal);
+        }
         libc::pthread_sigmask(libc::SIG_BLOCK, blocked.as_ptr(), ptr::null_mut())
     };
     match code {

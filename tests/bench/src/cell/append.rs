@@ -49,16 +49,22 @@ pub(super) fn run(mut bench: Bench, entry_bytes: usize, manner: Manner, recycled
     Ok(bench.meter)
 }
 
+/// So often in one filling the log is given time for what it does on its own: at full speed it would take new segments.
+const WARM_PAUSES: u64 = 64;
+
 /// Fills and purges until what is written next goes to recycled segments. Returns the next index of every group.
 fn warm_up(bench: &mut Bench, log: &dyn Log, groups: u64) -> Result<u64> {
     let payload = Payload::new(WARM_ENTRY_BYTES);
     let batches = WARM_SEGMENTS * bench.setup.segment_bytes / (WARM_BATCH * WARM_ENTRY_BYTES as u64);
     let (mut next, mut tries, mut entries) = (1, 0, Vec::new());
     while !log.is_steady() && tries < WARM_TRIES {
-        for _ in 0..batches {
+        for batch in 0..batches {
             payload.batch(0, next, WARM_BATCH, &mut entries);
             log.append(0, next, &entries, Durability::Buffered)?;
             next += WARM_BATCH;
+            if batch % (batches / WARM_PAUSES).max(1) == 0 {
+                log.settle();
+            }
         }
         log.purge(groups, next - 1)?;
         tries += 1;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use duramen::{Batch, Entry, Limit, Options, Stats, Store};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const TERM: u64 = 1;
 
@@ -100,6 +101,14 @@ impl Log for Duramen {
     fn counters(&self) -> Counters {
         let Stats { writes, flushes, .. } = self.stats();
         Counters { writes, flushes }
+    }
+
+    /// One segment is kept back, and one is made ready ahead once the active one is half full.
+    fn settle(&self) {
+        let begun = Instant::now();
+        while self.stats().prepared < 2 && begun.elapsed() < Duration::from_millis(10) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// What the store would give back on its own in a moment is given back here.

@@ -122,6 +122,9 @@ pub(crate) trait Log: Send + Sync {
     /// Whether all segments that are to come are recycled ones of full size.
     fn is_steady(&self) -> bool;
 
+    /// Waits until what it does on its own for writes to come is done, 10 ms at most.
+    fn settle(&self) {}
+
     /// Whether its writes pass by the page cache. If so the cache must forget what a comparison has read.
     fn is_direct(&self) -> bool;
 
