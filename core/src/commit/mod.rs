@@ -398,6 +398,11 @@ impl Commit {
         self.is_ready() && !self.is_flush_due()
     }
 
+    /// Is no call to the disk under way?
+    pub(crate) fn is_idle(&self) -> bool {
+        self.flight.is_idle()
+    }
+
     /// How many batches wait for their places.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.len()

@@ -4,20 +4,36 @@
 use super::shared::{Core, Shared};
 use crate::error::{Error, Result};
 use crate::options::Position;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::MutexGuard;
 
 type Callback = Box<dyn FnOnce(Result<()>) + Send>;
 
-/// By the position that each waits for.
+/// Each with the position that it waits for, ascending. Mostly they come in that order.
 #[derive(Default)]
-pub(super) struct Callbacks(BTreeMap<u64, Vec<Callback>>);
+pub(super) struct Callbacks(VecDeque<(u64, Callback)>);
+
+impl Callbacks {
+    fn add(&mut self, position: u64, callback: Callback) {
+        let place = match self.0.back() {
+            Some((last, _)) if *last > position => self.0.partition_point(|(other, _)| *other <= position),
+            _ => self.0.len(),
+        };
+        self.0.insert(place, (position, callback));
+    }
+
+    /// Takes out those that wait for a position up to this one.
+    fn take_through(&mut self, position: u64) -> impl Iterator<Item = Callback> {
+        let count = self.0.partition_point(|(other, _)| *other <= position);
+        self.0.drain(..count).map(|(_, callback)| callback)
+    }
+}
 
 impl fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.0.iter().map(|(position, _)| position)).finish()
     }
 }
 
@@ -37,20 +53,12 @@ impl Core {
     /// Takes out what has an answer by now: everything after a failure or the end, else what is durable.
     fn due(&mut self) -> Due {
         let durable = self.commit.durable();
-        let pending = self.callbacks.0.split_off(&durable.saturating_add(1));
-        let mut due: Vec<_> = with_result(std::mem::replace(&mut self.callbacks.0, pending), &Ok(())).collect();
+        let mut due: Vec<_> = self.callbacks.take_through(durable).map(|callback| (callback, Ok(()))).collect();
         if let Err(ended) = self.check_writable() {
-            due.extend(with_result(std::mem::take(&mut self.callbacks.0), &Err(ended)));
+            due.extend(self.callbacks.take_through(u64::MAX).map(|callback| (callback, Err(ended.clone()))));
         }
         Due(due)
     }
-}
-
-fn with_result(
-    callbacks: BTreeMap<u64, Vec<Callback>>,
-    result: &Result<()>,
-) -> impl Iterator<Item = (Callback, Result<()>)> {
-    callbacks.into_values().flatten().map(|callback| (callback, result.clone()))
 }
 
 impl Shared {
@@ -58,7 +66,7 @@ impl Shared {
     pub(crate) fn on_durable(&self, position: Position, callback: Callback) -> Result<()> {
         let mut core = self.core();
         core.check_issued(position)?;
-        core.callbacks.0.entry(position.0).or_default().push(callback);
+        core.callbacks.add(position.0, callback);
         drop(self.call_due(core));
         Ok(())
     }

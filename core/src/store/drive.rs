@@ -20,6 +20,10 @@ use std::time::Instant;
 /// Who submits is held up while so much waits to be written, in bytes.
 const SUBMITTED_BYTES_MAX: u64 = 64 << 20;
 
+/// So many written batches, of so many bytes at most, wait to be freed by those who submit.
+const SPENT_BATCHES_MAX: usize = 256;
+const SPENT_BYTES_MAX: usize = 4 << 10;
+
 /// The memory of a larger write is not kept for the next one, in bytes.
 const BUFFER_BYTES_MAX: usize = 2 << 20;
 
@@ -36,6 +40,8 @@ impl Shared {
             core = if core.are_others_coming(seen) {
                 seen = core.commit.waiting();
                 self.stand_aside(core)
+            } else if !core.is_worth_issuing() {
+                self.followers.wait(core, until)
             } else {
                 match core.commit.next_action() {
                     Some(action) => self.carry_out(core, action),
@@ -84,7 +90,7 @@ impl Shared {
     /// Sees to it that somebody carries out the next action, if there is one: a thread that waits, or one that is awake and
     /// looks for itself, or, where all that is to be done was submitted, the worker.
     fn hand_over(&self, core: &Core) {
-        if core.commit.is_ready() && !self.followers.wake_one(core) && core.drivers == 0 {
+        if core.commit.is_ready() && core.is_worth_issuing() && !self.followers.wake_one(core) && core.drivers == 0 {
             self.wake_worker();
         }
     }
@@ -167,12 +173,28 @@ impl Shared {
             }
         }
         drop(readable);
-        drop((shown, pushed_out));
-        self.core()
+        drop(pushed_out);
+        let mut core = self.core();
+        core.keep_spent(shown);
+        core
     }
 }
 
 impl Core {
+    /// Leaves written batches to those who submit the next ones, to be freed there: memory that one thread takes and another
+    /// one gives back makes both wait for the allocator.
+    fn keep_spent(&mut self, returned: Vec<Returned>) {
+        let batches = returned.into_iter().flat_map(|returned| returned.write.batches).map(|batch| batch.sealed);
+        let room = SPENT_BATCHES_MAX.saturating_sub(self.spent.len());
+        self.spent.extend(batches.filter(|sealed| sealed.bodies.len() <= SPENT_BYTES_MAX).take(room));
+    }
+
+    /// While a call is under way the next write is worth a call of its own once as many batches wait as threads were woken
+    /// together; before that it would go out nearly empty.
+    fn is_worth_issuing(&self) -> bool {
+        self.commit.is_idle() || !self.commit.would_write() || self.commit.waiting() >= self.woken
+    }
+
     /// Would a write that is issued now go out without batches of others that are about to come? As many threads as the last
     /// flush woke, or were waiting, come back one after the other. This ends when so many have, or when nobody came since
     /// there were `seen` batches. Who is alone never waits.

@@ -85,7 +85,9 @@ impl Followers {
                 condvar.notify_all();
             }
         }
-        core.woken = woken;
+        if woken > 1 || durable == written {
+            core.woken = woken;
+        }
     }
 
     /// Wakes everybody: nothing more will be written.

@@ -253,6 +253,7 @@ impl Shared {
                 drivers: 0,
                 driving: 0,
                 returned: Vec::new(),
+                spent: Vec::new(),
                 buffers: Vec::new(),
                 waiting: Waiting::default(),
                 woken: 0,

@@ -14,7 +14,7 @@ use super::recent::Recent;
 use super::snapshot::Staged;
 use super::stats::Counters;
 use super::worker::Worker;
-use crate::commit::Commit;
+use crate::commit::{Commit, Sealed};
 use crate::error::{Error, Result};
 use crate::format::segment::SegmentHeader;
 use crate::io::{AlignedBuffer, Directory, LockGuard, generation};
@@ -111,6 +111,8 @@ pub(super) struct Core {
     pub(super) waiting: Waiting,
     /// How many threads the last call to the disk was waited for by.
     pub(super) woken: usize,
+    /// Written batches that are still to be freed.
+    pub(super) spent: Vec<Sealed>,
     /// Memory of writes that have returned, for those to come.
     pub(super) buffers: Vec<AlignedBuffer>,
     /// How many threads wait for `changed`.

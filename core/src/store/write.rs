@@ -38,9 +38,12 @@ impl Shared {
         mut snapshots: Vec<(usize, UnnamedSnapshot)>,
         durability: Durability,
     ) -> Result<Position> {
-        let (core, Some(sequence)) = self.accept(sealed, &mut snapshots, durability != Durability::Buffered)? else {
+        let (mut core, Some(sequence)) = self.accept(sealed, &mut snapshots, durability != Durability::Buffered)?
+        else {
             return self.write_nothing(durability);
         };
+        // Freed when the lock is not held any more.
+        let _spent = core.spent.pop();
         let core = match durability {
             Durability::Durable => self.drive(core, Until::Durable(sequence))?,
             Durability::Buffered => self.drive(core, Until::Written(sequence))?,

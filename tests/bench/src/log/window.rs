@@ -3,68 +3,78 @@
 //! Appends leave in a callback of whoever flushed, so leaving never blocks for long.
 
 use anyhow::Result;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Thread};
 
+/// Nobody waits.
+const NOBODY: u64 = u64::MAX;
+
+/// The submitter is the thread that makes it.
 pub(super) struct Window {
     appends_max: u64,
-    state: Mutex<State>,
-    /// An append left.
-    left: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    appends: u64,
-    /// Somebody waits until no more are on their way than this.
-    awaited: Option<u64>,
+    submitter: Thread,
+    appends: AtomicU64,
+    /// The submitter waits until no more are on their way than this.
+    awaited: AtomicU64,
+    has_failed: AtomicBool,
     /// Why the first append that failed did.
-    failure: Option<anyhow::Error>,
+    failure: Mutex<Option<anyhow::Error>>,
 }
 
 impl Window {
     pub(super) fn new(appends_max: u64) -> Window {
-        Window { appends_max, state: Mutex::default(), left: Condvar::new() }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Window {
+            appends_max,
+            submitter: thread::current(),
+            appends: AtomicU64::new(0),
+            awaited: AtomicU64::new(NOBODY),
+            has_failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        }
     }
 
     /// Takes room for one more append. Waits while there is none.
     pub(super) fn enter(&self) -> Result<()> {
-        self.wait_until_at_most(self.appends_max - 1)?.appends += 1;
+        self.wait_until_at_most(self.appends_max - 1)?;
+        self.appends.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
     /// One append is durable, or will not be.
     pub(super) fn leave(&self, result: Result<()>) {
-        let mut state = self.state();
-        state.appends -= 1;
         if let Err(error) = result {
-            state.failure.get_or_insert(error);
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.has_failed.store(true, Ordering::SeqCst);
         }
-        if state.awaited.is_some_and(|awaited| state.appends <= awaited) || state.failure.is_some() {
-            state.awaited = None;
-            self.left.notify_one();
+        let left = self.appends.fetch_sub(1, Ordering::SeqCst) - 1;
+        let awaited = self.awaited.load(Ordering::SeqCst);
+        if awaited != NOBODY && (left <= awaited || self.has_failed.load(Ordering::SeqCst)) {
+            self.awaited.store(NOBODY, Ordering::SeqCst);
+            self.submitter.unpark();
         }
     }
 
     pub(super) fn wait_until_empty(&self) -> Result<()> {
-        self.wait_until_at_most(0).map(drop)
+        self.wait_until_at_most(0)
     }
 
     /// Waits until no more appends are on their way. Ends with the first failure.
-    fn wait_until_at_most(&self, appends: u64) -> Result<MutexGuard<'_, State>> {
-        let mut state = self.state();
+    fn wait_until_at_most(&self, appends: u64) -> Result<()> {
         loop {
-            if let Some(error) = state.failure.take() {
+            if self.has_failed.load(Ordering::SeqCst)
+                && let Some(error) = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+            {
                 return Err(error);
             }
-            if state.appends <= appends {
-                return Ok(state);
+            if self.appends.load(Ordering::SeqCst) <= appends {
+                return Ok(());
             }
-            state.awaited = Some(appends);
-            state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.awaited.store(appends, Ordering::SeqCst);
+            // Those that left before this was said have told nobody.
+            if self.appends.load(Ordering::SeqCst) > appends && !self.has_failed.load(Ordering::SeqCst) {
+                thread::park();
+            }
         }
     }
 }
@@ -72,35 +82,41 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
+
+    const LATE: Duration = Duration::from_millis(50);
+
+    fn leave_late(window: &Window) {
+        thread::sleep(LATE);
+        window.leave(Ok(()));
+    }
 
     #[test]
     fn who_enters_a_full_window_waits_until_one_leaves() -> Result<()> {
-        let (window, (entered, waits)) = (Window::new(2), mpsc::channel());
+        let window = Window::new(2);
         window.enter()?;
         window.enter()?;
+        let begun = Instant::now();
         std::thread::scope(|scope| {
-            scope.spawn(|| entered.send(window.enter().is_ok()));
-            assert!(waits.recv_timeout(Duration::from_millis(50)).is_err(), "there is no room");
-            window.leave(Ok(()));
-            assert!(waits.recv().is_ok_and(|entered| entered));
-        });
+            scope.spawn(|| leave_late(&window));
+            window.enter()
+        })?;
+        assert!(begun.elapsed() >= LATE, "there was no room");
         Ok(())
     }
 
     #[test]
     fn a_window_is_empty_when_all_have_left() -> Result<()> {
-        let (window, (emptied, waits)) = (Window::new(2), mpsc::channel());
+        let window = Window::new(2);
         window.enter()?;
         window.enter()?;
+        window.leave(Ok(()));
+        let begun = Instant::now();
         std::thread::scope(|scope| {
-            scope.spawn(|| emptied.send(window.wait_until_empty().is_ok()));
-            window.leave(Ok(()));
-            assert!(waits.recv_timeout(Duration::from_millis(50)).is_err(), "one is on its way");
-            window.leave(Ok(()));
-            assert!(waits.recv().is_ok_and(|emptied| emptied));
-        });
+            scope.spawn(|| leave_late(&window));
+            window.wait_until_empty()
+        })?;
+        assert!(begun.elapsed() >= LATE, "one was on its way");
         Ok(())
     }
 
