@@ -97,7 +97,7 @@ mod tests {
         window.enter()?;
         window.enter()?;
         let begun = Instant::now();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             scope.spawn(|| leave_late(&window));
             window.enter()
         })?;
@@ -112,7 +112,7 @@ mod tests {
         window.enter()?;
         window.leave(Ok(()));
         let begun = Instant::now();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             scope.spawn(|| leave_late(&window));
             window.wait_until_empty()
         })?;
