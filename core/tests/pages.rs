@@ -3,12 +3,15 @@
 
 #[path = "support/counted_reads.rs"]
 mod counted_reads;
+#[path = "support/hooked.rs"]
+mod hooked;
 #[path = "support/random.rs"]
 mod random;
 
-use counted_reads::{CountingDisk, Reads};
+use counted_reads::Reads;
 use duramen::io::SimulatedDisk;
 use duramen::{Code, Durability, Entry, Error, Limit, Log, Options, Page, Store};
+use hooked::HookedDisk;
 use random::{Random, data_of};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -391,7 +394,7 @@ fn simulated(disk: &SimulatedDisk, cache: u64) -> Store {
 /// What is read from the disk from now on is counted.
 fn counted(disk: &SimulatedDisk, cache: u64) -> (Store, Reads) {
     let reads = Reads::default();
-    let disk = CountingDisk { disk: disk.clone(), reads: reads.clone() };
+    let disk = HookedDisk::new(disk.clone(), reads.clone());
     let options = Options::new().segment_bytes(1 << 20).cache_bytes(cache).disk(Arc::new(disk));
     (options.open("/store").unwrap(), reads)
 }

@@ -1,6 +1,8 @@
 //! The one thread of a store: no writer waits for it; it ends with the store, whatever it is at; and when it fails, panics or
 //! hangs the writers do without.
 
+#[path = "support/hooked.rs"]
+mod hooked;
 #[path = "support/random.rs"]
 mod random;
 #[path = "support/watched.rs"]
@@ -8,6 +10,7 @@ mod watched;
 
 use duramen::io::{Calls, Disk, Failure, Fault, OperationKind, RealDisk, SimulatedDisk};
 use duramen::{Durability, Entry, Error, Limit, Options, Position, Store};
+use hooked::HookedDisk;
 use random::data_of;
 use std::fs;
 use std::path::Path;
@@ -15,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use watched::{Call, WORKER, Watch, WatchedDisk};
+use watched::{Call, WORKER, Watch};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -343,7 +346,7 @@ struct Bed {
 impl Bed {
     fn new(segment_bytes: u64) -> Bed {
         let (alone, folder, watch) = (alone(), tempfile::tempdir().unwrap(), Watch::default());
-        let disk = WatchedDisk { disk: RealDisk, watch: watch.clone() };
+        let disk = HookedDisk::new(RealDisk, watch.clone());
         let options = Options::new().segment_bytes(segment_bytes).disk(Arc::new(disk));
         let store = Some(options.open(folder.path().join("store")).unwrap());
         Bed { watch, store, folder, _alone: alone }

@@ -34,7 +34,15 @@ defmodule Duramen.DocumentationTest do
   # What the examples in the documentation call.
   defp new_dir do
     dir = Path.join(System.tmp_dir!(), "duramen-doc-#{System.pid()}-#{System.unique_integer([:positive])}")
-    on_exit(fn -> File.rm_rf!(dir) end)
+    on_exit(fn -> remove(dir) end)
     dir
+  end
+
+  # An example need not close its log. Then the store works on until the handle is collected.
+  defp remove(dir, attempts \\ 200) do
+    with {:error, _, _} when attempts > 1 <- File.rm_rf(dir) do
+      Process.sleep(20)
+      remove(dir, attempts - 1)
+    end
   end
 end

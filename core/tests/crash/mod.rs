@@ -13,6 +13,8 @@ pub(crate) mod dice;
 pub(crate) mod enumeration;
 pub(crate) mod gated;
 pub(crate) mod history;
+#[path = "../support/hooked.rs"]
+pub(crate) mod hooked;
 pub(crate) mod leftovers;
 pub(crate) mod model;
 pub(crate) mod oracle;

@@ -303,16 +303,18 @@ impl<'a> Run<'a> {
 
     /// A flush fails and poisons the store. What it covered may be there afterwards or not.
     fn fail_flush_during(&mut self, mut writes: Vec<Write>) -> Verdict {
-        if writes.len() > 1 {
-            return self.fail_flush_during_burst(writes);
-        }
-        let write = writes.remove(0);
-        let write = self.with_notes(&Arc::new(Write { durability: Durability::Durable, ..write }));
-        self.disk.fail(Fault::new(Calls::Only(OperationKind::SyncData), Failure::InputOutput).named(".seg"));
-        self.history.push(Arc::clone(&write));
-        self.watch.begin_write(self.history.accepted(), write.durability);
-        let refused = write.send(self.store()).is_err() && write.send(self.store()).is_err();
-        self.watch.end_call();
+        let fault = Fault::new(Calls::Only(OperationKind::SyncData), Failure::InputOutput).named(".seg");
+        let refused = match writes.len() {
+            1 => {
+                self.disk.fail(fault);
+                self.is_refused(writes.remove(0))
+            }
+            // It may be that none of the calls under way is a flush.
+            _ => {
+                self.disk.fail(fault.nth(self.dice.within(1..3)));
+                self.play_burst(writes).is_err() || self.store().sync().is_err()
+            }
+        };
         self.disk.clear_faults();
         self.watch.note_rest(&self.disk);
         self.history.pad_to(self.watch.promised().accepted);
@@ -328,23 +330,14 @@ impl<'a> Run<'a> {
         self.open(promise, promise)
     }
 
-    /// The same while several calls are under way. It may be that none of them was a flush.
-    fn fail_flush_during_burst(&mut self, writes: Vec<Write>) -> Verdict {
-        let nth = self.dice.within(1..3);
-        let fault = Fault::new(Calls::Only(OperationKind::SyncData), Failure::InputOutput).named(".seg").nth(nth);
-        self.disk.fail(fault);
-        let refused = self.play_burst(writes).is_err() || self.store().sync().is_err();
-        self.disk.clear_faults();
-        self.watch.note_rest(&self.disk);
-        let moments = self.watch.take();
-        self.enumeration.moments(&moments, &self.history, false)?;
-        if !refused {
-            return self.cut_power(&moments[moments.len() - 1..]);
-        }
-        self.retire_store();
-        self.explore()?;
-        let promise = self.watch.promised();
-        self.open(promise, promise)
+    /// Does the store refuse a durable write, and go on refusing it?
+    fn is_refused(&mut self, write: Write) -> bool {
+        let write = self.with_notes(&Arc::new(Write { durability: Durability::Durable, ..write }));
+        self.history.push(Arc::clone(&write));
+        self.watch.begin_write(self.history.accepted(), write.durability);
+        let refused = write.send(self.store()).is_err() && write.send(self.store()).is_err();
+        self.watch.end_call();
+        refused
     }
 
     /// A poisoned store goes; where the workload says so, one of its handles stays and reads on.

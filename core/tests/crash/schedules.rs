@@ -1,7 +1,8 @@
 //! What one thread alone never meets: something that is accepted while maintenance is at it, and a read that is under way
 //! while its segment goes.
 
-use super::gated::{Gate, GatedDisk, Held};
+use super::gated::{Gate, Held};
+use super::hooked::HookedDisk;
 use super::model::{Change, Model, Write};
 use super::oracle::compare;
 use super::plan::STORE;
@@ -92,7 +93,7 @@ fn changed_meanwhile(bugs: Bugs, before: Change, meanwhile: Change) -> Result<()
 /// use the file again.
 pub(crate) fn released_while_read(bugs: Bugs) -> Result<(), String> {
     let gate = Gate::default();
-    let store = open(Arc::new(GatedDisk { disk: SimulatedDisk::new(1), gate: gate.clone() }), bugs);
+    let store = open(Arc::new(HookedDisk::new(SimulatedDisk::new(1), gate.clone())), bugs);
     let log = store.log(0);
     for index in 1..=LARGE_ENTRIES {
         log.append(&entries(index, 1, LARGE)).map_err(text)?;
@@ -122,7 +123,7 @@ pub(crate) fn released_while_read(bugs: Bugs) -> Result<(), String> {
 /// it is durable, the oldest one is all that there is.
 pub(crate) fn released_before_the_next_is_begun() -> Result<(), String> {
     let (disk, gate) = (SimulatedDisk::new(1), Gate::default());
-    let store = open(Arc::new(GatedDisk { disk: disk.clone(), gate: gate.clone() }), Bugs::default());
+    let store = open(Arc::new(HookedDisk::new(disk.clone(), gate.clone())), Bugs::default());
     store.log(1).append(&entries(1, 1, 100)).map_err(text)?;
     store.log(1).drop_group().map_err(text)?;
     gate.close(Held::WriteAt(SEGMENT_START));

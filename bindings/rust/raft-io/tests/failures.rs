@@ -12,8 +12,9 @@ fn entry(index: u64, command: &[u8]) -> LogEntry {
     LogEntry::new(1, index, command.to_vec())
 }
 
+/// Every read asks the disk.
 fn simulated(disk: &SimulatedDisk) -> Options {
-    Options::new().disk(Arc::new(disk.clone()))
+    Options::new().disk(Arc::new(disk.clone())).cache_bytes(0)
 }
 
 fn open(disk: &SimulatedDisk) -> WalLog {

@@ -4,6 +4,7 @@
 mod counting_allocator;
 
 use counting_allocator::{Counting, measure};
+use duramen::Options;
 use duramen_raft_io::{LogEntry, RaftLog, Snapshot, WalLog};
 use std::path::Path;
 
@@ -12,8 +13,9 @@ static ALLOCATOR: Counting = Counting;
 
 const MIB: isize = 1 << 20;
 
+/// Without the cache of the newest entries, whose size is an option.
 fn open(path: &Path) -> WalLog {
-    WalLog::open(path).expect("a log opens")
+    WalLog::open_with(&Options::new().cache_bytes(0), path).expect("a log opens")
 }
 
 #[test]
