@@ -40,13 +40,12 @@ impl Shared {
             core = if core.are_others_coming(seen) {
                 seen = core.commit.waiting();
                 self.stand_aside(core)
-            } else if !core.is_worth_issuing() {
-                self.followers.wait(core, until)
+            } else if core.has_action()
+                && let Some(action) = core.commit.next_action()
+            {
+                self.carry_out(core, action)
             } else {
-                match core.commit.next_action() {
-                    Some(action) => self.carry_out(core, action),
-                    None => self.followers.wait(core, until),
-                }
+                self.followers.wait(core, until)
             };
         }
         core.drivers -= 1;
@@ -90,7 +89,7 @@ impl Shared {
     /// Sees to it that somebody carries out the next action, if there is one: a thread that waits, or one that is awake and
     /// looks for itself, or, where all that is to be done was submitted, the worker.
     fn hand_over(&self, core: &Core) {
-        if core.commit.is_ready() && core.is_worth_issuing() && !self.followers.wake_one(core) && core.drivers == 0 {
+        if core.has_action() && !self.followers.wake_one(core) && core.drivers == 0 {
             self.wake_worker();
         }
     }
@@ -128,10 +127,10 @@ impl Shared {
         written.map_err(|error| Error::io("write", segment.name(), error))
     }
 
-    /// What readers get of a write without asking the disk; nothing of a large one.
-    fn newest_bytes(&self, write: &Write, buffer: &AlignedBuffer) -> Vec<u8> {
+    /// What readers get of a write without asking the disk; none of a large one.
+    fn newest_bytes(&self, write: &Write, buffer: &AlignedBuffer) -> Option<Vec<u8>> {
         let bytes = &buffer[..buffer.len().min(size(write.end() - write.offset))];
-        if Recent::keeps(self.options.cache_bytes, bytes.len()) { bytes.to_vec() } else { Vec::new() }
+        Recent::keeps(self.options.cache_bytes, bytes.len()).then(|| bytes.to_vec())
     }
 
     fn flush_out(&self, flush: &Flush) -> Result<()> {
@@ -168,8 +167,8 @@ impl Shared {
                 }
             }
             readable.written = write.through;
-            if !bytes.is_empty() {
-                pushed_out.extend(readable.recent.add(write.segment.number, write.offset, std::mem::take(bytes)));
+            if let Some(bytes) = bytes.take() {
+                pushed_out.extend(readable.recent.add(write.segment.number, write.offset, bytes));
             }
         }
         drop(readable);
@@ -189,10 +188,11 @@ impl Core {
         self.spent.extend(batches.filter(|sealed| sealed.bodies.len() <= SPENT_BYTES_MAX).take(room));
     }
 
-    /// While a call is under way the next write is worth a call of its own once as many batches wait as threads were woken
-    /// together; before that it would go out nearly empty.
-    fn is_worth_issuing(&self) -> bool {
-        self.commit.is_idle() || !self.commit.would_write() || self.commit.waiting() >= self.woken
+    /// Is there an action to be had for who waits? While a call is under way the next write is worth a call of its own once as
+    /// many batches wait as threads were woken together; before that it would go out nearly empty.
+    fn has_action(&self) -> bool {
+        let is_worth = self.commit.is_idle() || !self.commit.would_write() || self.commit.waiting() >= self.woken;
+        self.commit.is_ready() && is_worth
     }
 
     /// Would a write that is issued now go out without batches of others that are about to come? As many threads as the last
@@ -208,7 +208,7 @@ impl Core {
 #[derive(Debug)]
 pub(super) struct Returned {
     write: Write,
-    bytes: Vec<u8>,
+    bytes: Option<Vec<u8>>,
 }
 
 /// One thread that carries out an action. When it panics in the middle the store is poisoned, because nobody knows how

@@ -5,7 +5,7 @@
 //! same waits for no such file: its segment is allocated only.
 #![forbid(unsafe_code)]
 
-use super::maintain::pool::Pooled;
+use super::maintain::pool::{Capacity, Pooled};
 use super::shared::{Core, Maintenance, Readable, Resumable, Shared};
 use crate::commit::{Leaves, Need, Reservation};
 use crate::error::{Error, Result};
@@ -47,7 +47,8 @@ impl Shared {
         self.sweep_in_passing(maintenance);
         while !maintenance.unused.is_empty() {
             let as_before = maintenance.newest_capacity.min(self.segment_bytes());
-            self.settle_first(maintenance, 0, as_before, self.growth(false))?;
+            let capacity = Capacity { needed: 0, preferred: as_before, growth: self.growth(false) };
+            self.settle_first(maintenance, capacity)?;
         }
         self.core().ready = true;
         self.start_worker();
@@ -68,7 +69,7 @@ impl Shared {
     }
 
     pub(super) fn prepare_locked(&self, maintenance: &mut Maintenance, need: &Need) -> Result<()> {
-        let (capacity, is_awaited, preferred) = {
+        let capacity = {
             let mut core = self.core();
             core.check_writable()?;
             let Reservation::NeedsSegment { at, capacity } = core.commit.reserve(need) else { return Ok(()) };
@@ -84,12 +85,13 @@ impl Shared {
             // The batch itself needs it, not only what must be left behind.
             let own = Need { leaves: Leaves::Nothing, ..*need };
             let is_awaited = matches!(core.commit.reserve(&own), Reservation::NeedsSegment { .. });
-            (capacity, is_awaited, self.preferred(maintenance, &core, &readable))
+            let preferred = self.preferred(maintenance, &core, &readable);
+            Capacity { needed: capacity, preferred, growth: self.growth(is_awaited) }
         };
         maintenance.number_next();
         // A leftover of an earlier failure may be the room that this one needs.
         self.sweep_in_passing(maintenance);
-        match self.settle_first(maintenance, capacity, preferred, self.growth(is_awaited)) {
+        match self.settle_first(maintenance, capacity) {
             Err(error @ Error::NoSpace { .. }) if self.resume(maintenance)? => {
                 self.core().stats.maintenance_failed(&error);
                 Ok(())
@@ -116,7 +118,7 @@ impl Shared {
             return Ok(());
         }
         maintenance.number_next();
-        self.settle_first(maintenance, 0, preferred, Growth::Prewritten)
+        self.settle_first(maintenance, Capacity { needed: 0, preferred, growth: Growth::Prewritten })
     }
 
     /// The capacity of the segment that is to be made ready ahead; none if none is.
@@ -170,12 +172,13 @@ impl Shared {
     }
 
     /// Makes the first unused segment usable: renewed, or made anew with room to spare, then counted in the manifest.
-    fn settle_first(&self, maintenance: &mut Maintenance, capacity: u64, preferred: u64, growth: Growth) -> Result<()> {
+    fn settle_first(&self, maintenance: &mut Maintenance, capacity: Capacity) -> Result<()> {
         let Some((number, existing)) = maintenance.unused.first_key_value() else { return Ok(()) };
         let (number, existing) = (*number, existing.clone());
+        let Capacity { needed, growth, .. } = capacity;
         let segment = match existing {
-            Some(segment) if self.options.bugs.has(Bug::OldSaltKept) && segment.header.capacity >= capacity => segment,
-            Some(mut segment) => match segment.renew(self.random()?, capacity, growth) {
+            Some(segment) if self.options.bugs.has(Bug::OldSaltKept) && segment.header.capacity >= needed => segment,
+            Some(mut segment) => match segment.renew(self.random()?, needed, growth) {
                 Ok(()) => segment,
                 Err(Renewal::NotGrown(error)) => return Err(error),
                 Err(Renewal::InDoubt(error)) => {
@@ -183,7 +186,7 @@ impl Shared {
                     return Err(error);
                 }
             },
-            None => self.make_that_fits(maintenance, number, (capacity, preferred), growth)?,
+            None => self.make_that_fits(maintenance, number, capacity)?,
         };
         maintenance.unused.insert(number, Some(segment.clone()));
         if number > maintenance.manifest.slot.highest_created {
@@ -200,41 +203,29 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes a segment of `preferred` bytes, or, where the disk has not so much, of a half, a quarter and so on, as long as it
-    /// has `needed` bytes and is not smaller than a first one.
-    fn make_that_fits(
-        &self,
-        maintenance: &mut Maintenance,
-        number: u64,
-        (needed, preferred): (u64, u64),
-        growth: Growth,
-    ) -> Result<Segment> {
-        let least = needed.max(SEGMENT_BYTES_FIRST);
-        let mut size = preferred;
+    /// Makes a segment of the preferred capacity, or, where the disk has not so much, of a half, a quarter and so on, as long as
+    /// it has what is needed and is not smaller than a first one.
+    fn make_that_fits(&self, maintenance: &mut Maintenance, number: u64, mut capacity: Capacity) -> Result<Segment> {
+        let least = capacity.needed.max(SEGMENT_BYTES_FIRST);
         loop {
             // Whatever it leaves behind when it fails is swept away.
-            let made =
-                self.make(maintenance, number, (needed, size), growth).inspect_err(|_| maintenance.swept = false);
+            let made = self.make(maintenance, number, capacity).inspect_err(|_| maintenance.swept = false);
             match made {
-                Err(Error::NoSpace { .. }) if size / 2 >= least => size = round_up(size / 2, BLOCK_BYTES),
+                Err(Error::NoSpace { .. }) if capacity.preferred / 2 >= least => {
+                    capacity.preferred = round_up(capacity.preferred / 2, BLOCK_BYTES);
+                }
                 made => return made,
             }
         }
     }
 
-    /// Makes a segment of at least `needed` bytes, if possible of `preferred`, from a file of the pool if there is one.
-    fn make(
-        &self,
-        maintenance: &mut Maintenance,
-        number: u64,
-        (needed, preferred): (u64, u64),
-        growth: Growth,
-    ) -> Result<Segment> {
-        let pooled = self.take_pooled(maintenance, needed, preferred, growth)?;
-        let capacity = pooled.as_ref().map_or(needed.max(preferred), |pooled| pooled.capacity);
+    /// Makes a segment, from a file of the pool if there is one.
+    fn make(&self, maintenance: &mut Maintenance, number: u64, wanted: Capacity) -> Result<Segment> {
+        let pooled = self.take_pooled(maintenance, wanted)?;
+        let capacity = pooled.as_ref().map_or(wanted.bytes(), |pooled| pooled.capacity);
         let header = SegmentHeader { store: self.store, number, salt: self.random()?, capacity };
         let recycled = pooled.map(|Pooled { name, file, .. }| (name, file));
-        Segment::create(&*self.directory, header, recycled, growth, self.syncs_directory())
+        Segment::create(&*self.directory, header, recycled, wanted.growth, self.syncs_directory())
     }
 
     fn syncs_directory(&self) -> bool {

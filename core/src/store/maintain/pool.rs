@@ -28,6 +28,20 @@ pub(crate) struct Pooled {
     pub(crate) capacity: u64,
 }
 
+/// How much a new segment must hold, how much it is to hold where the disk has it, and how its file gets the room.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Capacity {
+    pub(in crate::store) needed: u64,
+    pub(in crate::store) preferred: u64,
+    pub(in crate::store) growth: Growth,
+}
+
+impl Capacity {
+    pub(in crate::store) fn bytes(self) -> u64 {
+        self.needed.max(self.preferred)
+    }
+}
+
 const EXTENSION: &str = ".old";
 
 /// The name of a file that was written for the pool. There is one at a time: it is made only where the pool is empty.
@@ -73,20 +87,18 @@ impl Shared {
         self.predecessors.iter().any(|predecessor| predecessor.strong_count() > 0)
     }
 
-    /// A file for a new segment of at least `needed` bytes, `preferred` if that can be had: grown if it is smaller. None if
-    /// the pool is empty; an error leaves the pool as it was.
+    /// A file for a new segment: grown if it is smaller than that is to be. None if the pool is empty; an error leaves the pool
+    /// as it was.
     pub(in crate::store) fn take_pooled(
         &self,
         maintenance: &mut Maintenance,
-        needed: u64,
-        preferred: u64,
-        growth: Growth,
+        capacity: Capacity,
     ) -> Result<Option<Pooled>> {
         let Some(mut pooled) = maintenance.pool.pop() else { return Ok(None) };
-        if pooled.capacity < needed.max(preferred) {
-            match growth.grow(&*pooled.file, needed.max(preferred)) {
-                Ok(()) => pooled.capacity = needed.max(preferred),
-                Err(_) if pooled.capacity >= needed => {} // Smaller than it might be is better than none.
+        if pooled.capacity < capacity.bytes() {
+            match capacity.growth.grow(&*pooled.file, capacity.bytes()) {
+                Ok(()) => pooled.capacity = capacity.bytes(),
+                Err(_) if pooled.capacity >= capacity.needed => {} // Smaller than it might be is better than none.
                 Err(error) => {
                     let error = Error::io("allocate", &pooled.name, error);
                     maintenance.pool.push(pooled);
