@@ -190,16 +190,10 @@ fn opening_waits_for_what_was_submitted_before_and_no_longer_than_it_was_told() 
     assert!(matches!(refused, Err(Error::Timeout { waited }) if waited == timeout), "{refused:?}");
     assert!(begun.elapsed() >= timeout && begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 
-    let (sender, receiver) = mpsc::channel();
-    let waiting = {
-        let disk = disk.clone();
-        thread::spawn(move || sender.send(open(&disk).map(|store| store.log(0).last().unwrap())).unwrap())
-    };
-    assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "it must wait");
+    let opening = Opening::that_must_wait(&disk);
     drop(gate);
-    let seen = receiver.recv_timeout(Duration::from_secs(30)).expect("it goes on").unwrap();
+    let seen = opening.goes_on().log(0).last().unwrap();
     assert_eq!(seen.map(|last| last.index), Some(4), "what was submitted before is seen");
-    waiting.join().unwrap();
     for appending in [first, second, third] {
         appending.join().unwrap().unwrap();
     }
@@ -207,6 +201,28 @@ fn opening_waits_for_what_was_submitted_before_and_no_longer_than_it_was_told() 
     store.log(0).append(&[entry(5)]).unwrap();
     store.close().unwrap();
     assert_eq!(open(&disk).unwrap().log(0).count().unwrap(), 5);
+}
+
+/// An opening in a thread of its own.
+struct Opening {
+    thread: thread::JoinHandle<()>,
+    opened: mpsc::Receiver<Result<Store, Error>>,
+}
+
+impl Opening {
+    fn that_must_wait(disk: &SimulatedDisk) -> Self {
+        let (sender, opened) = mpsc::channel();
+        let disk = disk.clone();
+        let thread = thread::spawn(move || sender.send(open(&disk)).unwrap());
+        assert!(opened.recv_timeout(Duration::from_millis(100)).is_err(), "it must wait");
+        Self { thread, opened }
+    }
+
+    fn goes_on(self) -> Store {
+        let store = self.opened.recv_timeout(Duration::from_secs(30)).expect("it goes on").unwrap();
+        self.thread.join().unwrap();
+        store
+    }
 }
 
 /// Appends entries 2, 3 and 4 from a thread each. The flushes of the first two are held by the gate. The third waits behind
@@ -251,7 +267,7 @@ fn opening_while_the_old_one_hangs_in_closing_times_out_and_then_finds_all_of_it
     assert!(found == 2 || (written.is_err() && found >= 1), "{written:?}, {closed:?}, {found} entries");
 }
 
-/// A write hangs in one thread; the flush it hangs in then fails. Whoever opened meanwhile gets the successor.
+/// Two flushes hang, each in its thread; then the write behind them fails. Whoever opened meanwhile gets the successor.
 #[test]
 fn a_store_that_is_poisoned_while_an_opening_waits_is_opened_anew() {
     let disk = SimulatedDisk::new(5);
@@ -259,19 +275,17 @@ fn a_store_that_is_poisoned_while_an_opening_waits_is_opened_anew() {
     store.log(0).append(&[entry(1)]).unwrap();
     let gate = disk.block_flushes();
     let [first, second, third] = three_appends(&store, &gate);
-    let (sender, receiver) = mpsc::channel();
-    let waiting = {
-        let disk = disk.clone();
-        thread::spawn(move || sender.send(open(&disk)).unwrap())
-    };
-    assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err(), "it must wait");
-    // The flushes that hang succeed; the write behind them fails. It may do so before the second of them has returned.
+    let opening = Opening::that_must_wait(&disk);
+    // The flushes that hang succeed; the write behind them fails. It is issued as soon as either of them has returned, and may
+    // have failed before the other has: then nobody is told of that one. They count in the order in which they were issued.
     disk.fail(Fault::new(Calls::Only(OperationKind::Write), Failure::InputOutput).named(".seg"));
     drop(gate);
-    let opened = receiver.recv_timeout(Duration::from_secs(30)).expect("it goes on").unwrap();
-    waiting.join().unwrap();
-    first.join().unwrap().unwrap();
-    assert!(matches!(second.join().unwrap(), Ok(_) | Err(Error::Poisoned { .. })));
+    let opened = opening.goes_on();
+    let (first, second) = (first.join().unwrap(), second.join().unwrap());
+    for flushed in [&first, &second] {
+        assert!(matches!(flushed, Ok(_) | Err(Error::Poisoned { .. })), "{flushed:?}");
+    }
+    assert!(first.is_ok() || second.is_err(), "{first:?}, {second:?}");
     assert!(matches!(third.join().unwrap(), Err(Error::Poisoned { .. })));
     assert_eq!(opened.log(0).last().unwrap().unwrap().index, 3);
     opened.log(0).append(&[entry(4)]).unwrap();
