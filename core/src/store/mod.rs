@@ -46,6 +46,9 @@ use std::time::Duration;
 /// process shares the store; another process is refused with [`Error::Locked`](crate::Error::Locked). When the last
 /// handle of an opening is dropped the opening ends without a flush; [`Store::close`] flushes and reports.
 ///
+/// A store that is written has one thread of its own, which makes segments ready and gives space back. It takes no signals, and
+/// it has ended when the store is closed; if a callback on that very thread closes it, when the callback has returned.
+///
 /// After a fork the handles go on working in the parent. In the child every call that can fail answers
 /// [`Error::Forked`](crate::Error::Forked), and closing or dropping a handle changes nothing on the disk; what the
 /// handle holds in memory and its descriptors stay until the child ends or becomes another program. The child may open
