@@ -157,6 +157,34 @@ pub enum Error {
         detail: String,
     },
 
+    /// An entry that was acknowledged as durable is damaged, by name. All others can be read.
+    #[error(
+        "corrupt: entry {index} of group {group}: {detail}; it has term {term}: give a peer's copy to `repair`, or accept \
+         the loss"
+    )]
+    EntryLost {
+        /// The group that was asked.
+        group: u64,
+        /// The index of the damaged entry.
+        index: u64,
+        /// Its term.
+        term: u64,
+        /// What was found, and where.
+        detail: String,
+    },
+
+    /// Something of a group that is no entry was acknowledged as durable and is damaged, or in doubt because nobody knows what a
+    /// damaged batch did.
+    #[error(
+        "corrupt: the {what} of group {group} is lost or in doubt; set it anew from what is known elsewhere, or accept the loss"
+    )]
+    StateLost {
+        /// The group that was asked.
+        group: u64,
+        /// What is lost.
+        what: &'static str,
+    },
+
     /// An earlier write or flush failed, so nothing more is written. Reads go on; reopening the store heals it.
     #[error("the store is poisoned by an earlier failure ({cause}); close it and open it again")]
     Poisoned {
@@ -274,7 +302,7 @@ impl Error {
             Error::Compacted { .. } => Code::Compacted,
             Error::NotContiguous { .. } => Code::NotContiguous,
             Error::TooLarge { .. } => Code::TooLarge,
-            Error::Corrupt { .. } => Code::Corrupt,
+            Error::Corrupt { .. } | Error::EntryLost { .. } | Error::StateLost { .. } => Code::Corrupt,
             Error::Poisoned { .. } => Code::Poisoned,
             Error::Locked { .. } => Code::Locked,
             Error::Closed => Code::Closed,

@@ -61,10 +61,12 @@ pub use crate::error::{Code, Error, Result};
 pub use crate::log::Log;
 pub use crate::options::{Durability, Options, Position};
 pub use crate::page::{Limit, Page};
-pub use crate::recovery::{RecoveryReport, Torn};
+pub use crate::recovery::{Damaged, RecoveryReport, Torn};
 #[cfg(feature = "simulation")]
 pub use crate::store::Step;
-pub use crate::store::{Batch, LogBatch, Snapshot, SnapshotWriter, Stats, Store, UnnamedSnapshot};
+pub use crate::store::{
+    Batch, Damage, Health, LogBatch, Loss, Snapshot, SnapshotWriter, Stats, Store, UnnamedSnapshot,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::options::{Durability, Options, Position};
 use crate::page::{Cursor, Limit, Page};
 use crate::places::Places;
-use crate::state::Group;
-use crate::store::{Batch, Holes, LogBatch, Opening, Snapshot, SnapshotWriter, Store, UnnamedSnapshot};
+use crate::state::{Aspect, Group};
+use crate::store::{Batch, Health, Holes, LogBatch, Loss, Opening, Snapshot, SnapshotWriter, Store, UnnamedSnapshot};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -209,6 +209,32 @@ impl Log {
         self.opening.shared()?.note_commit(self.group, index)
     }
 
+    // -- damage
+
+    /// What of this group was acknowledged as durable and is lost, as far as that is known. Empty in a sound one. From memory.
+    pub fn damage(&self) -> Result<Vec<Loss>> {
+        Ok(self.opening.shared()?.losses(self.group))
+    }
+
+    /// How much of the group is there. From memory.
+    pub fn health(&self) -> Result<Health> {
+        Ok(self.opening.shared()?.health(self.group))
+    }
+
+    /// Takes entries back that are lost, from a peer's copy. Those that are not lost are left alone, so whole ranges may be
+    /// given. An entry with another term than the one that is known is an error, and nothing is changed. In a log that is in
+    /// doubt ([`Loss::Log`]) entries are also taken where none are. Durable when it returns. Blocks on the disk.
+    pub fn repair<D: AsRef<[u8]>>(&self, entries: &[Entry<D>]) -> Result<Position> {
+        self.opening.shared()?.repair(self.group, entries, Durability::Durable)
+    }
+
+    /// Gives up what is lost. Entries become holes, or, at the end, go; a hard state becomes none, so that it can be set;
+    /// metadata, and a log that is in doubt, become what is there; a snapshot becomes none. [`Loss::Batches`] gives up all of
+    /// that for this group. Durable when it returns. Blocks on the disk.
+    pub fn accept_loss(&self, loss: Loss) -> Result<Position> {
+        self.opening.shared()?.accept_loss(self.group, loss, Durability::Durable)
+    }
+
     fn write(&self, durability: Durability, add: impl FnOnce(LogBatch) -> LogBatch) -> Result<Position> {
         self.opening.shared()?.write(Batch::new().log(self.group, add), durability)
     }
@@ -216,7 +242,7 @@ impl Log {
     // -- reading entries
 
     /// The entry at `index`. Blocks on the disk, never on a flush. [`Error::NotFound`] at or past the end,
-    /// [`Error::Hole`] below it, [`Error::Corrupt`] if the disk does not give back what was written.
+    /// [`Error::Hole`] below it, [`Error::EntryLost`] if the disk does not give back what was written.
     pub fn get(&self, index: u64) -> Result<Entry> {
         self.opening.shared()?.get(self.group, index)
     }
@@ -283,7 +309,7 @@ impl Log {
 
     /// The last purged index, its term, and the blob that was kept with it; none if nothing was purged. From memory.
     pub fn boundary(&self) -> Result<Option<Boundary>> {
-        self.with_group(|log| log.boundary().cloned())
+        self.with_group(|log| log.check_not_lost(self.group, Aspect::Blob).map(|()| log.boundary().cloned()))?
     }
 
     /// From the lowest index with an entry of this term to behind the highest; none if no entry has it. From memory.
@@ -291,9 +317,13 @@ impl Log {
         self.with_group(|log| log.range_of_term(term))
     }
 
-    /// The hard state as it was set; none if it never was, which is not the same as zero. From memory.
+    /// The hard state as it was set; none if it never was, which is not the same as zero. Where it is lost,
+    /// [`Error::StateLost`]. From memory.
     pub fn hard_state(&self) -> Result<Option<HardState>> {
-        self.with_group(|log| log.hard_state.map(|kept| kept.value))
+        self.with_group(|log| {
+            log.check_not_lost(self.group, Aspect::HardState)?;
+            Ok(log.hard_state.map(|kept| kept.value))
+        })?
     }
 
     /// The highest commit index that is known: noted, or set with the hard state. From memory.
@@ -303,23 +333,37 @@ impl Log {
 
     /// What is kept under a key. From memory.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        self.with_group(|log| log.extras().meta.get(key).map(|kept| kept.value.to_vec()))
+        self.with_group(|log| {
+            log.check_not_lost(self.group, Aspect::Metadata)?;
+            Ok(log.extras().meta.get(key).map(|kept| kept.value.to_vec()))
+        })?
     }
 
     /// All keys that something is kept under, ascending. From memory.
     pub fn meta_keys(&self) -> Result<Vec<String>> {
-        self.with_group(|log| log.extras().meta.keys().cloned().collect())
+        self.with_group(|log| {
+            log.check_not_lost(self.group, Aspect::Metadata)?;
+            Ok(log.extras().meta.keys().cloned().collect())
+        })?
     }
 
     /// Index and term of the current snapshot. From memory.
     pub fn snapshot_id(&self) -> Result<Option<EntryId>> {
-        self.with_group(|log| log.snapshot().map(|mark| EntryId { index: mark.index, term: mark.term }))
+        self.with_group(|log| {
+            log.check_not_lost(self.group, Aspect::Snapshot)?;
+            Ok(log.snapshot().map(|mark| EntryId { index: mark.index, term: mark.term }))
+        })?
     }
 
     /// The current snapshot, to be read. A file that is missing or damaged is [`Error::Corrupt`]. Blocks on the disk.
     pub fn snapshot(&self) -> Result<Option<Snapshot>> {
         let shared = self.opening.shared()?;
-        let current = || self.with_group(|log| log.snapshot().cloned());
+        let current = || {
+            self.with_group(|log| {
+                log.check_not_lost(self.group, Aspect::Snapshot)?;
+                Ok(log.snapshot().cloned())
+            })?
+        };
         let mut mark = current()?;
         while let Some(opened) = mark {
             match Snapshot::open(shared, self.group, Arc::clone(&opened)) {

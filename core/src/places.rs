@@ -31,6 +31,8 @@ pub(crate) struct Places {
 enum Pieces {
     Lone(Vec<Lone>),
     Many(Vec<Piece>),
+    /// The entries are damaged; there is nothing to be read of them.
+    Lost,
 }
 
 /// A piece of one entry that is shorter than 64 KiB.
@@ -71,13 +73,20 @@ impl Places {
         places
     }
 
-    /// The parts of pieces that hold the entries of these places, in the order of the entries. The range lies inside.
+    /// Damaged entries; the segment holds what proves that they were there.
+    pub(crate) fn lost(segment: u64, count: u32) -> Places {
+        Places { segment, count, first: 0, whole: count, bytes: 0, pieces: Pieces::Lost }
+    }
+
+    /// The parts of pieces that hold the entries of these places, in the order of the entries. The range lies inside. Damaged
+    /// entries lie nowhere.
     pub(crate) fn parts(&self, places: Range<u64>) -> impl Iterator<Item = Part> {
         let wanted = self.first + within_segment(size(places.start))..self.first + within_segment(size(places.end));
-        let mut at = self.find(wanted.start);
+        let is_lost = self.is_lost();
+        let mut at = if is_lost { 0 } else { self.find(wanted.start) };
         let mut next = wanted.start;
         std::iter::from_fn(move || {
-            if next >= wanted.end {
+            if next >= wanted.end || is_lost {
                 return None;
             }
             let (piece, end) = self.piece(at);
@@ -91,10 +100,14 @@ impl Places {
     pub(crate) fn slice(&self, places: Range<u64>) -> Places {
         let first = self.first + within_segment(size(places.start));
         let behind = self.first + within_segment(size(places.end));
+        if self.is_lost() {
+            return Places::lost(self.segment, behind - first);
+        }
         let (from, last) = (self.find(first), self.find(behind - 1));
         let (pieces, shift) = match &self.pieces {
             Pieces::Lone(lone) => (Pieces::Lone(lone[from..=last].to_vec()), first),
             Pieces::Many(pieces) => (Pieces::Many(pieces[from..=last].to_vec()), 0),
+            Pieces::Lost => (Pieces::Lost, 0),
         };
         let (first, whole) = (first - shift, self.piece(last).1 - shift);
         let mut slice = Places { segment: self.segment, count: behind - shift - first, first, whole, bytes: 0, pieces };
@@ -137,6 +150,7 @@ impl Places {
                 (lone[at].piece(first), first + 1)
             }
             Pieces::Many(pieces) => (pieces[at], pieces.get(at + 1).map_or(self.whole, |next| next.first)),
+            Pieces::Lost => unreachable!("damaged entries have no place"),
         }
     }
 
@@ -145,6 +159,7 @@ impl Places {
         match &self.pieces {
             Pieces::Lone(_) => number as usize,
             Pieces::Many(pieces) => pieces.partition_point(|piece| piece.first <= number) - 1,
+            Pieces::Lost => unreachable!("damaged entries have no place"),
         }
     }
 
@@ -152,6 +167,7 @@ impl Places {
         match &self.pieces {
             Pieces::Lone(lone) => lone.len(),
             Pieces::Many(pieces) => pieces.len(),
+            Pieces::Lost => 0,
         }
     }
 
@@ -159,6 +175,7 @@ impl Places {
         match &self.pieces {
             Pieces::Lone(lone) => lone.capacity(),
             Pieces::Many(pieces) => pieces.capacity(),
+            Pieces::Lost => 0,
         }
     }
 
@@ -186,7 +203,19 @@ impl Places {
 
 impl Payload for Places {
     fn join(&mut self, next: Places) -> Result<(), Places> {
-        if self.segment != next.segment || !self.ends_whole() || !next.begins_whole() {
+        if self.segment != next.segment || self.is_lost() != next.is_lost() {
+            return Err(next);
+        }
+        if self.is_lost() {
+            return match self.count.checked_add(next.count) {
+                Some(count) => {
+                    *self = Places::lost(self.segment, count);
+                    Ok(())
+                }
+                None => Err(next),
+            };
+        }
+        if !self.ends_whole() || !next.begins_whole() {
             return Err(next);
         }
         self.pieces = match (mem::replace(&mut self.pieces, Pieces::Lone(Vec::new())), &next.pieces) {
@@ -202,6 +231,7 @@ impl Payload for Places {
                 pieces.extend(next.renumbered(self.whole));
                 Pieces::Many(pieces)
             }
+            (Pieces::Lone(_) | Pieces::Lost, Pieces::Lost) | (Pieces::Lost, _) => unreachable!("asked above"),
         };
         self.whole += next.whole - next.first;
         self.count += next.count;
@@ -211,6 +241,12 @@ impl Payload for Places {
 
     /// Adds up the shorter half only: a log that loses its few first or last entries must not look at all the others.
     fn split_off(&mut self, count: u64) -> Places {
+        if self.is_lost() {
+            let kept = within_segment(size(count));
+            let rest = Places::lost(self.segment, self.count - kept);
+            *self = Places::lost(self.segment, kept);
+            return rest;
+        }
         let cut = self.first + within_segment(size(count));
         let at = self.find(cut);
         let (piece, end) = self.piece(at);
@@ -223,6 +259,7 @@ impl Payload for Places {
                 pieces.truncate(kept);
                 Pieces::Many(rest)
             }
+            Pieces::Lost => unreachable!("asked above"),
         };
         let first = if matches!(pieces, Pieces::Lone(_)) { 0 } else { cut };
         let whole = first + (self.whole - cut);
@@ -246,10 +283,15 @@ impl Payload for Places {
         self.segment
     }
 
+    fn is_lost(&self) -> bool {
+        matches!(self.pieces, Pieces::Lost)
+    }
+
     fn shrink(&mut self) {
         match &mut self.pieces {
             Pieces::Lone(lone) => lone.shrink_to_fit(),
             Pieces::Many(pieces) => pieces.shrink_to_fit(),
+            Pieces::Lost => {}
         }
     }
 }

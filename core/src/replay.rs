@@ -8,7 +8,7 @@ use crate::format::directory::{Kind, Record};
 use crate::format::piece::Piece;
 use crate::format::snapshot::SnapshotMeta;
 use crate::places::Places;
-use crate::state::{How, Mark, Naming, Operation, Outcome};
+use crate::state::{Aspect, How, Mark, Naming, Operation, Outcome};
 
 /// The operations of a batch, one for each record; `payload` makes what a run keeps from where its entries lie, and their
 /// count.
@@ -52,9 +52,23 @@ fn operation<P>(record: &Record, content: &Content, payload: impl Fn(&[Piece], u
             Kind::Reset => Operation::Reset { next: (record.count > 0).then_some(first) },
             Kind::NoteCommit => Operation::NoteCommit(first),
             Kind::Next => Operation::Next(first),
+            Kind::Lost => Operation::Entries {
+                how: How::Put,
+                first,
+                count: u64::from(record.count),
+                term,
+                payload: payload(&[], record.count),
+            },
+            Kind::LostState => Operation::Lose(aspect_of(first)),
+            Kind::Accept => Operation::Accept(aspect_of(first)),
+            Kind::LostBatches => Operation::LoseBatches { first, last: term },
             _ => Operation::DropGroup,
         },
     }
+}
+
+fn aspect_of(number: u64) -> Aspect {
+    Aspect::of_number(number).expect("a record names one that there is")
 }
 
 /// What a record says of a snapshot in its body.
@@ -62,10 +76,38 @@ pub(crate) fn meta_of(mark: &Mark) -> SnapshotMeta {
     SnapshotMeta { file: mark.file, bytes: mark.bytes, crc: mark.crc, config: mark.config.clone() }
 }
 
+/// What a record did whose body is lost, as far as it can still be known. `home` is the segment that holds the proof.
+pub(crate) fn lost_operations(record: &Record, home: u64) -> Vec<(u64, Operation<Places>)> {
+    let has_blob = record.body_bytes > 0;
+    let content = match record.kind {
+        Kind::HardState => return vec![(record.group, Operation::Lose(Aspect::HardState))],
+        Kind::SetMeta | Kind::DeleteMeta => return vec![(record.group, Operation::Lose(Aspect::Metadata))],
+        Kind::Snapshot => return lost_snapshot(record),
+        Kind::Purge => Content::Blob(Vec::new()),
+        Kind::Append | Kind::Replace | Kind::Put => Content::Entries(Vec::new()),
+        _ => Content::Nothing,
+    };
+    let mut lost: Vec<_> = operations(&[*record], &[content], with_places(home, 0)).collect();
+    if record.kind == Kind::Purge && has_blob {
+        lost.push((record.group, Operation::Lose(Aspect::Blob)));
+    }
+    lost
+}
+
+/// What became of the log is known; where the file is, and of what size, is not.
+fn lost_snapshot(record: &Record) -> Vec<(u64, Operation<Places>)> {
+    let unknown = SnapshotMeta { file: 0, bytes: 0, crc: 0, config: Vec::new() };
+    let named = operation(record, &Content::Snapshot(unknown), |_, _| unreachable!("a snapshot has no entries"));
+    [named, Operation::Lose(Aspect::Snapshot)].map(|operation| (record.group, operation)).into()
+}
+
 /// What a write is checked against: presence and terms, no places.
 pub(crate) fn without_places(_: &[Piece], _: u32) {}
 
-/// Places in `segment`, for bodies that begin at `bodies_at`.
+/// Places in `segment`, for bodies that begin at `bodies_at`. Entries without any are lost.
 pub(crate) fn with_places(segment: u64, bodies_at: u64) -> impl Fn(&[Piece], u32) -> Places {
-    move |pieces, count| Places::new(segment, bodies_at, pieces, count)
+    move |pieces, count| match pieces {
+        [] => Places::lost(segment, count),
+        pieces => Places::new(segment, bodies_at, pieces, count),
+    }
 }

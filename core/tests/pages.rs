@@ -363,7 +363,7 @@ fn a_flipped_bit_in_a_piece_is_told_and_leads_nowhere() {
                 for (at, entry) in entries.iter().enumerate() {
                     match log.get(entry.index) {
                         Ok(found) => assert!(at != hit && found == *entry, "bit {bit} of entry {hit}: {found:?}"),
-                        Err(Error::Corrupt { .. }) => assert!(at >= hit, "bit {bit} of entry {hit} hides {at}"),
+                        Err(Error::EntryLost { .. }) => assert!(at >= hit, "bit {bit} of entry {hit} hides {at}"),
                         Err(error) => panic!("bit {bit} of entry {hit}: {error}"),
                     }
                 }

@@ -23,7 +23,13 @@ pub(super) struct Interval {
 }
 
 impl Interval {
+    /// Does it hold no batch?
     pub(super) fn is_empty(&self) -> bool {
+        self.through == 0
+    }
+
+    /// Is there nothing in it that would be lost if it were not repeated? A batch without records did nothing, and says so.
+    pub(super) fn has_nothing_to_tell(&self) -> bool {
         self.records.is_empty() && self.link.is_none()
     }
 
@@ -33,9 +39,6 @@ impl Interval {
     }
 
     pub(super) fn add(&mut self, sequence: u64, records: &[Record], batch_bytes: u64, link: Option<(u64, Link)>) {
-        if records.is_empty() && link.is_none() {
-            return;
-        }
         self.from = if self.is_empty() { sequence } else { self.from };
         self.through = sequence;
         self.batch_bytes += batch_bytes;

@@ -48,6 +48,7 @@ fn example() -> Vec<u8> {
         directory_crc: crc32fast::hash(&directory.bytes),
         directory: directory.bytes,
         bodies: bodies.bytes,
+        repairs: false,
     };
     let start = Start {
         sequence: 9,

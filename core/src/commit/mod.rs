@@ -331,7 +331,7 @@ impl Commit {
     /// last batch is one already, or nothing was written.
     pub(crate) fn accept_closing(&mut self) -> Option<u64> {
         let tail = self.tail.as_ref()?.header.number;
-        if self.unwritten.is_empty() && self.interval.is_empty() && self.echo.is_empty() {
+        if self.unwritten.is_empty() && self.interval.has_nothing_to_tell() && self.echo.has_nothing_to_tell() {
             return None;
         }
         // Room for it is always kept.

@@ -15,6 +15,8 @@ pub(crate) struct Sealed {
     pub(crate) directory: Vec<u8>,
     pub(crate) directory_crc: u32,
     pub(crate) bodies: Vec<u8>,
+    /// Do its entries take the places of damaged ones? Asked when the batch is accepted.
+    pub(crate) repairs: bool,
 }
 
 impl Sealed {

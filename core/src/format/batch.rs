@@ -184,12 +184,20 @@ pub(crate) fn decode_bodies(records: &[Record], bodies: &[u8], stamp: u32) -> De
     }
 }
 
-fn decode_content(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> Decoded<Content> {
+/// What the part of the body holds that belongs to this record, and begins at `start` in the bodies.
+pub(crate) fn decode_content(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> Decoded<Content> {
     let (content, found) = match record.kind {
         Kind::Append | Kind::Replace | Kind::Put => decode_entries(record, start, bytes, stamp)?,
-        Kind::Truncate | Kind::Remove | Kind::Reset | Kind::DropGroup | Kind::NoteCommit | Kind::Next => {
-            (Content::Nothing, 0)
-        }
+        Kind::Truncate
+        | Kind::Remove
+        | Kind::Reset
+        | Kind::DropGroup
+        | Kind::NoteCommit
+        | Kind::Lost
+        | Kind::Next
+        | Kind::LostState
+        | Kind::Accept
+        | Kind::LostBatches => (Content::Nothing, 0),
         Kind::HardState => (Content::HardState(body::decode_hard_state(bytes)?), crc32fast::hash(bytes)),
         Kind::Purge => (Content::Blob(bytes.to_vec()), crc32fast::hash(bytes)),
         Kind::Snapshot => (Content::Snapshot(SnapshotMeta::decode(bytes)?), crc32fast::hash(bytes)),

@@ -39,9 +39,21 @@ pub(crate) enum Kind {
     NoteCommit = 12,
     /// A snapshot at `first`, of this term; the count says what became of the log.
     Snapshot = 13,
+    /// Entries `first .. first + count`, all of `term`, were damaged when the segment that held them was released.
+    Lost = 14,
     /// An empty log goes on at `first`: the number of an earlier reset, whose segment is released.
     Next = 15,
+    /// Small state of the group, that `first` names, was damaged when the segment that held it was released.
+    LostState = 16,
+    /// The loss of what `first` names is accepted.
+    Accept = 17,
+    /// The batches from `first` to the one that `term` names were damaged, and nobody knows what they did.
+    LostBatches = 18,
 }
+
+/// The highest number of what can be lost beside entries, and the highest of what one group can lose.
+pub(crate) const ASPECT_MAX: u64 = 7;
+pub(crate) const GROUP_ASPECT_MAX: u64 = 5;
 
 impl Kind {
     fn decode(number: u8) -> Decoded<Kind> {
@@ -59,7 +71,11 @@ impl Kind {
             11 => Ok(Kind::DeleteMeta),
             12 => Ok(Kind::NoteCommit),
             13 => Ok(Kind::Snapshot),
+            14 => Ok(Kind::Lost),
             15 => Ok(Kind::Next),
+            16 => Ok(Kind::LostState),
+            17 => Ok(Kind::Accept),
+            18 => Ok(Kind::LostBatches),
             _ => Err(Bad::Damaged(format!("unknown operation {number}"))),
         }
     }
@@ -109,6 +125,12 @@ impl Record {
             Kind::Append | Kind::Replace | Kind::Put => {
                 self.count > 0 && self.first.checked_add(u64::from(self.count)).is_some()
             }
+            Kind::Lost => !has_body && self.count > 0 && self.first.checked_add(u64::from(self.count)).is_some(),
+            Kind::LostState => only_first && (1..=GROUP_ASPECT_MAX).contains(&self.first),
+            Kind::Accept => only_first && (1..=ASPECT_MAX).contains(&self.first),
+            Kind::LostBatches => {
+                !has_body && self.count == 0 && self.group == 0 && 0 < self.first && self.first <= self.term
+            }
             Kind::Truncate => only_first,
             Kind::NoteCommit | Kind::Next => only_first && is_index,
             Kind::DropGroup => only_first && self.first == 0,
@@ -130,9 +152,17 @@ impl Record {
         }
     }
 
-    /// The record as an echo repeats it: what it did, without how to check the body.
+    /// The record as an echo repeats it: of entries what they are, without how to check them.
     pub(crate) fn identity(&self) -> Record {
-        Record { body_bytes: 0, sum: 0, ..*self }
+        match self.has_entries() {
+            true => Record { body_bytes: 0, sum: 0, ..*self },
+            false => *self,
+        }
+    }
+
+    /// Does its body hold entries?
+    pub(crate) fn has_entries(&self) -> bool {
+        matches!(self.kind, Kind::Append | Kind::Replace | Kind::Put)
     }
 
     /// Takes the entries of `next` into this record, if they follow its own directly with the same term and both
@@ -180,7 +210,7 @@ mod tests {
 
     #[test]
     fn every_number_is_one_kind_or_damage() {
-        let known = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15];
+        let known: Vec<u8> = (1..=18).collect();
         for number in 0..=u8::MAX {
             let kind = Kind::decode(number).map(|kind| kind as u8);
             assert_eq!(kind.ok(), known.contains(&number).then_some(number));
@@ -202,7 +232,12 @@ mod tests {
         (Kind::SetMeta, 0, 0, 0),
         (Kind::DeleteMeta, 0, 0, 0),
         (Kind::NoteCommit, 5, 0, 0),
+        (Kind::Lost, 5, 2, 3),
         (Kind::Next, 5, 0, 0),
+        (Kind::LostState, 1, 0, 0),
+        (Kind::LostState, GROUP_ASPECT_MAX, 0, 0),
+        (Kind::Accept, 1, 0, 0),
+        (Kind::Accept, ASPECT_MAX, 0, 0),
         (Kind::Append, LAST - 1, LAST + 1, 2),
         (Kind::Replace, LAST - 1, LAST + 1, 2),
         (Kind::Put, LAST - 1, LAST + 1, 2),
@@ -218,6 +253,7 @@ mod tests {
         (Kind::NoteCommit, LAST, 0, 0),
         (Kind::Next, 0, 0, 0),
         (Kind::Next, LAST, 0, 0),
+        (Kind::Lost, LAST - 1, LAST + 1, 2),
     ];
 
     /// The last index.
@@ -258,6 +294,14 @@ mod tests {
             (Kind::Reset, 5, 0, 0),
             (Kind::Reset, 5, 0, 2),
             (Kind::Reset, 0, 0, u32::MAX),
+            (Kind::Lost, 5, 2, 0),
+            (Kind::Lost, LAST, 2, 2),
+            (Kind::LostState, 0, 0, 0),
+            (Kind::LostState, GROUP_ASPECT_MAX + 1, 0, 0),
+            (Kind::Accept, 0, 0, 0),
+            (Kind::Accept, ASPECT_MAX + 1, 0, 0),
+            // Lost batches belong to no group; of them the first comes first.
+            (Kind::LostBatches, 5, 9, 0),
         ] {
             let impossible = record(1, kind, first, term, count);
             assert!(decode_one(impossible).is_err(), "{impossible:?}");
@@ -268,9 +312,13 @@ mod tests {
     fn a_field_that_its_kind_does_not_use_is_damage_unless_it_is_zero() {
         let uses_first = |kind| !matches!(kind, Kind::HardState | Kind::DropGroup | Kind::SetMeta | Kind::DeleteMeta);
         let uses_term = |kind| {
-            matches!(kind, Kind::Append | Kind::Replace | Kind::Put | Kind::Remove | Kind::Purge | Kind::Snapshot)
+            matches!(
+                kind,
+                Kind::Append | Kind::Replace | Kind::Put | Kind::Remove | Kind::Purge | Kind::Snapshot | Kind::Lost
+            )
         };
-        let uses_count = |kind| matches!(kind, Kind::Append | Kind::Replace | Kind::Put | Kind::Reset | Kind::Snapshot);
+        let uses_count =
+            |kind| matches!(kind, Kind::Append | Kind::Replace | Kind::Put | Kind::Reset | Kind::Snapshot | Kind::Lost);
         for &(kind, first, term, count) in SOUND {
             let sound = record(1, kind, first, term, count);
             for (used, changed) in [
@@ -294,7 +342,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_reserved_bytes_are_damage() {
-        for (at, value) in [(40, 0), (40, 14), (40, 16), (40, 255), (41, 1), (47, 1)] {
+        for (at, value) in [(40, 0), (40, 19), (40, 255), (41, 1), (47, 1)] {
             let mut bytes = golden::bytes(golden::DIRECTORY);
             bytes[at] = value;
             assert!(decode_records(&bytes, 3).is_err(), "byte {at} is {value}");
@@ -306,6 +354,21 @@ mod tests {
         let bytes = golden::bytes(golden::DIRECTORY);
         for count in [0, 2, 4, u32::MAX] {
             assert!(decode_records(&bytes, count).is_err(), "{count}");
+        }
+    }
+
+    #[test]
+    fn lost_batches_belong_to_no_group() {
+        let sound = record(0, Kind::LostBatches, 5, 9, 0);
+        assert_eq!(decode_one(sound), Ok(vec![sound]));
+        for impossible in [
+            Record { group: 1, ..sound },
+            Record { first: 0, ..sound },
+            Record { first: 10, ..sound },
+            Record { count: 1, ..sound },
+            Record { sum: 1, ..sound },
+        ] {
+            assert!(decode_one(impossible).is_err(), "{impossible:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use super::body::{
     decode_entry, decode_hard_state, decode_meta, decode_meta_key, encode_entry, encode_hard_state, encode_meta,
     encode_meta_key, stamp_entries,
 };
-use super::directory::{Kind, Record, decode_records};
+use super::directory::{ASPECT_MAX, GROUP_ASPECT_MAX, Kind, Record, decode_records};
 use super::fields::Writer;
 use super::golden;
 use super::manifest::Slot;
@@ -33,7 +33,7 @@ fn index() -> impl Strategy<Value = u64> {
 }
 
 fn identity() -> impl Strategy<Value = Record> {
-    let with_entries = prop_oneof![Just(Kind::Append), Just(Kind::Replace), Just(Kind::Put)];
+    let with_entries = prop_oneof![Just(Kind::Append), Just(Kind::Replace), Just(Kind::Put), Just(Kind::Lost)];
     let entries = (with_entries, number(), number(), number(), 1..=u32::MAX).prop_filter_map(
         "past the last index",
         |(kind, group, first, term, count)| {
@@ -58,13 +58,27 @@ fn identity() -> impl Strategy<Value = Record> {
         1 => (number(), option::of(index())).prop_map(reset),
         1 => (number(), index()).prop_map(|(group, first)| golden::record(group, Kind::NoteCommit, first, 0, 0)),
         1 => (number(), index()).prop_map(|(group, first)| golden::record(group, Kind::Next, first, 0, 0)),
+        1 => (number(), 1..=GROUP_ASPECT_MAX).prop_map(|(group, aspect)| {
+            golden::record(group, Kind::LostState, aspect, 0, 0)
+        }),
+        1 => (number(), 1..=ASPECT_MAX).prop_map(|(group, aspect)| golden::record(group, Kind::Accept, aspect, 0, 0)),
+        1 => (1..=u64::MAX, 1..=u64::MAX).prop_map(|(one, other)| {
+            golden::record(0, Kind::LostBatches, one.min(other), one.max(other), 0)
+        }),
     ]
 }
 
 fn record() -> impl Strategy<Value = Record> {
     (identity(), number(), any::<u32>()).prop_map(|(record, body_bytes, sum)| match record.kind {
-        Kind::Truncate | Kind::Remove | Kind::Reset | Kind::DropGroup | Kind::NoteCommit | Kind::Next => record,
-        _ => Record { body_bytes, sum, ..record },
+        Kind::Append
+        | Kind::Replace
+        | Kind::Put
+        | Kind::HardState
+        | Kind::Purge
+        | Kind::SetMeta
+        | Kind::DeleteMeta
+        | Kind::Snapshot => Record { body_bytes, sum, ..record },
+        _ => record,
     })
 }
 

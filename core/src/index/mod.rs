@@ -30,6 +30,11 @@ pub(crate) trait Payload: Clone + Debug {
         0
     }
 
+    /// Are the entries damaged? They are known by index and term, and there is nothing to be read.
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     /// Gives back the room that is kept for more entries.
     fn shrink(&mut self) {}
 }
@@ -59,7 +64,7 @@ impl<P: Payload> Run<P> {
     /// Takes over the run that follows directly; hands it back where the two cannot be one.
     fn join(&mut self, next: Run<P>) -> Result<(), Run<P>> {
         let Run { count, term, payload } = next;
-        if term != self.term {
+        if term != self.term || payload.is_lost() != self.payload.is_lost() {
             return Err(Run { count, term, payload });
         }
         self.payload.join(payload).map_err(|payload| Run { count, term, payload })?;

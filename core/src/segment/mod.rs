@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::segment::{SEGMENT_START, SegmentHeader, segment_name};
 use crate::format::{BLOCK_BYTES, BLOCK_SIZE, Bad, Salt};
 use crate::io::{Access, Directory, File};
+use scan::Scanner;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -75,24 +76,44 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Opens a segment by its number. `Ok(Err(_))` is a file without a valid header: damaged, or never finished.
-    pub(crate) fn open(directory: &dyn Directory, number: u64, store: &[u8; 16]) -> Result<Result<Segment, String>> {
+    /// Opens a segment by its number.
+    pub(crate) fn open(directory: &dyn Directory, number: u64, store: &[u8; 16]) -> Result<Opened> {
         let name = segment_name(number);
         let file = directory.open(&name, Access::ReadWrite).map_err(|error| Error::io("open", &name, error))?;
-        let mut why = String::new();
+        let bytes = file.len().map_err(|error| Error::io("read the size of", &name, error))?;
+        let (mut headers, mut why) = (Vec::new(), String::new());
         for copy in 0..COPIES {
             match read_header(&*file, &name, copy * BLOCK_BYTES)? {
-                Ok(header) if header.number == number && header.store == *store => {
-                    return Ok(Ok(Segment { header, file }));
-                }
-                Ok(header) => why = format!("the header is of segment {} of another store or number", header.number),
+                Ok(header) if header.number == number && header.store == *store => headers.push(header),
+                Ok(header) => why = format!("it is that of segment {} of this or another store", header.number),
                 Err(Bad::Damaged(detail)) => why = detail,
                 Err(Bad::Newer(found)) => {
                     return Err(Error::UnsupportedFormat { file: name, found, supported: "1".into() });
                 }
             }
         }
-        Ok(Err(why))
+        let Some(first) = headers.first().copied() else {
+            let header = SegmentHeader { store: *store, number, salt: Salt::default(), capacity: bytes };
+            return Ok(Opened::Headless(Segment { header, file }, why));
+        };
+        // A crash leaves two that differ only where no batch counts. So where one of them has batches the other is stale.
+        let segments = headers.iter().map(|header| Segment { header: *header, file: Arc::clone(&file) });
+        let mut chosen = Segment { header: first, file: Arc::clone(&file) };
+        if headers.iter().any(|header| *header != first) {
+            for segment in segments {
+                if Scanner::new(&segment, true)?.sighting(SEGMENT_START)?.is_some() {
+                    chosen = segment;
+                    break;
+                }
+            }
+        }
+        let is_cut = headers.iter().all(|header| bytes < header.capacity) && headers.len() as u64 == COPIES;
+        Ok(Opened::Whole { segment: chosen, is_cut })
+    }
+
+    /// The same segment, for a file whose header is lost.
+    pub(crate) fn with_salt(self, salt: Salt) -> Segment {
+        Segment { header: SegmentHeader { salt, ..self.header }, ..self }
     }
 
     /// The segment's file name.
@@ -133,6 +154,15 @@ impl Segment {
     fn flush(&self) -> Result<()> {
         self.file.sync_data().map_err(|error| Error::io("flush", self.name(), error))
     }
+}
+
+/// What stands under the name of a segment.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// Is the file shorter than both copies of its header say? No crash does that.
+    Whole { segment: Segment, is_cut: bool },
+    /// Both copies of the header are bad, for this reason. The salt is not known.
+    Headless(Segment, String),
 }
 
 /// Why a segment could not be renewed.

@@ -146,12 +146,10 @@ impl<'a> Walk<'a> {
     #[cold]
     fn damage(&self, index: u64, bad: Bad) -> Error {
         let (Bad::Damaged(detail) | Bad::Newer(detail)) = bad;
-        Error::Corrupt {
-            file: segment_name(self.segment),
-            offset: u64::from(self.wanted.part.offset) + self.at as u64,
-            batch: None,
-            detail: format!("entry {index} of group {}: {detail}", self.wanted.group),
-        }
+        let Wanted { group, term, part, .. } = self.wanted;
+        let offset = u64::from(part.offset) + self.at as u64;
+        let file = segment_name(self.segment);
+        Error::EntryLost { group, index, term, detail: format!("{detail}, in {file} at offset {offset}") }
     }
 }
 

@@ -9,8 +9,9 @@ use crate::format::batch::{Content, HEADER_BYTES, Header, MAGIC, decode_bodies, 
 use crate::format::body::stamp_of;
 use crate::format::directory::{RECORD_BYTES, Record};
 use crate::format::fields::u32_at;
+use crate::format::segment::SEGMENT_START;
 use crate::format::supplement::Supplement;
-use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, Bad, Decoded, round_up};
+use crate::format::{BATCH_ALIGN_BYTES, BLOCK_BYTES, Bad, Decoded, Salt, round_up};
 use crate::number::size;
 
 /// The first read of a segment, which is often its only one; every further read is twice as large, up to a bound.
@@ -29,6 +30,13 @@ pub(crate) struct ScannedBatch {
     pub(crate) bodies_at: u64,
     /// Where the next batch may begin.
     pub(crate) end: u64,
+}
+
+/// What is left of a batch whose header is valid.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    pub(crate) front: Option<(Vec<Record>, Supplement)>,
+    pub(crate) bodies: Vec<u8>,
 }
 
 /// A header that is valid in its place, whatever became of the rest of its batch; with the supplement if that is whole.
@@ -89,6 +97,29 @@ impl<'a> Scanner<'a> {
         let Ok(header) = self.header_at(offset)? else { return Ok(None) };
         let supplement = self.supplement_of(&header)?.ok();
         Ok(Some(Sighting { header, supplement }))
+    }
+
+    /// The salt that a segment without a header says it has: that of a first batch which names this segment.
+    pub(crate) fn own_salt(&mut self) -> Result<Option<Salt>> {
+        let number = self.segment.header.number;
+        let Some(bytes) = self.bytes(SEGMENT_START, HEADER_BYTES as u64)? else { return Ok(None) };
+        let header = Header::decode(bytes).ok();
+        let is_here = |header: &Header| (header.segment, header.offset) == (number, SEGMENT_START);
+        Ok(header.filter(is_here).map(|header| header.salt))
+    }
+
+    /// What can be read of a batch whose header is valid: directory and supplement, if they are whole, and the bodies as far as
+    /// the file reaches, whatever they are.
+    pub(crate) fn remains(&mut self, header: &Header) -> Result<Remains> {
+        let front_bytes = header.front_bytes();
+        let front = match self.bytes(header.offset, front_bytes)? {
+            Some(bytes) => decode_front(header, bytes),
+            None => Err(Bad::Damaged("the file ends inside the batch".into())),
+        };
+        let at = header.offset + front_bytes;
+        let there = header.body_bytes.min(self.size.saturating_sub(at));
+        let bodies = self.bytes(at, there)?.unwrap_or_default().to_vec();
+        Ok(Remains { front: front.ok(), bodies })
     }
 
     fn batch_at(&mut self, offset: u64, follows: &impl Fn(&Header) -> bool) -> Result<Decoded<ScannedBatch>> {

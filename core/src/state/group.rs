@@ -2,6 +2,7 @@
 //! is refused.
 #![forbid(unsafe_code)]
 
+use super::lost::{Aspect, Lost};
 use super::operation::{How, Mark, Naming, Operation, Outcome};
 use crate::entry::{Boundary, EntryId, HardState};
 use crate::error::{Error, Result};
@@ -44,15 +45,26 @@ pub(crate) struct Extras {
     pub(crate) noted_commit: Option<Kept<u64>>,
     pub(crate) meta: BTreeMap<String, Kept<Arc<[u8]>>>,
     pub(crate) snapshot: Option<Kept<Arc<Mark>>>,
+    pub(crate) lost: Lost,
+    /// The group is what it is, in spite of batches that are lost: said so, or gone, when it would be forgotten otherwise.
+    pub(crate) sure: Option<Kept<()>>,
 }
 
-static NO_EXTRAS: Extras =
-    Extras { boundary: None, told_next: None, noted_commit: None, meta: BTreeMap::new(), snapshot: None };
+static NO_EXTRAS: Extras = Extras {
+    boundary: None,
+    told_next: None,
+    noted_commit: None,
+    meta: BTreeMap::new(),
+    snapshot: None,
+    lost: Lost::NONE,
+    sure: None,
+};
 
 impl Extras {
     fn is_empty(&self) -> bool {
         let has_number = self.told_next.is_some() || self.noted_commit.is_some();
-        self.boundary.is_none() && !has_number && self.meta.is_empty() && self.snapshot.is_none()
+        let has_state = self.boundary.is_some() || has_number || !self.meta.is_empty() || self.snapshot.is_some();
+        !has_state && self.lost.is_empty() && self.sure.is_none()
     }
 
     /// See [`Group::small_bytes`].
@@ -62,7 +74,8 @@ impl Extras {
         let config = |mark: &Mark| mark.config.len() as u64;
         let snapshot = self.snapshot.as_ref().map_or(0, |kept| RECORD_BYTES + MARK_BYTES_MAX + config(&kept.value));
         let meta = self.meta.len() as u64 * (RECORD_BYTES + 1) + self.meta_bytes();
-        numbers * RECORD_BYTES + boundary + snapshot + meta
+        let losses = self.lost.iter().count() as u64 + u64::from(self.sure.is_some());
+        (numbers + losses) * RECORD_BYTES + boundary + snapshot + meta
     }
 
     /// Keys and values together.
@@ -125,10 +138,24 @@ impl<P: Payload> Group<P> {
         noted.or(self.hard_state.and_then(|kept| kept.value.commit))
     }
 
+    /// What is lost beside entries.
+    pub(crate) fn lost(&self) -> &Lost {
+        &self.extras().lost
+    }
+
+    /// Refuses what is lost.
+    pub(crate) fn check_not_lost(&self, group: u64, aspect: Aspect) -> Result<()> {
+        match self.lost().has(aspect) {
+            true => Err(state_lost(group, aspect)),
+            false => Ok(()),
+        }
+    }
+
     /// Why there is no entry at `index`.
     pub(crate) fn absent(&self, group: u64, index: u64) -> Error {
         match (self.boundary(), self.next()) {
             (Some(boundary), _) if index <= boundary.index => compacted(group, index, boundary),
+            (_, Some(next)) if index < next && self.lost().has(Aspect::Log) => state_lost(group, Aspect::Log),
             (_, Some(next)) if index < next => Error::Hole { group, index },
             (_, next) => Error::NotFound { group, index, next },
         }
@@ -151,6 +178,36 @@ impl<P: Payload> Group<P> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.count() == 0 && self.hard_state.is_none() && self.extras.is_none()
+    }
+
+    /// Is there nothing of it but that it is sure that there is nothing?
+    pub(crate) fn is_surely_empty(&self) -> bool {
+        let without = Extras { sure: None, ..self.extras().clone() };
+        self.runs.count() == 0 && self.hard_state.is_none() && without.is_empty()
+    }
+
+    /// A group of which nobody knows anything: a batch that is lost may have made it. `home` holds the proof.
+    pub(super) fn in_doubt(home: u64) -> Group<P> {
+        let mut group = Group::default();
+        group.lose_everything(home);
+        group
+    }
+
+    /// A batch is lost, and nobody knows what it did.
+    pub(super) fn lose_everything(&mut self, home: u64) {
+        Aspect::OF_GROUP.into_iter().for_each(|aspect| self.lose(aspect, home));
+    }
+
+    /// What it is is known, in spite of what is lost.
+    pub(super) fn set_sure(&mut self, home: u64) {
+        self.change_extras(|extras| extras.sure = Some(Kept { value: (), home }));
+    }
+
+    /// Nothing is in doubt any more that would have to be known in spite of it.
+    pub(super) fn forget_sure(&mut self) {
+        if self.extras().sure.is_some() {
+            self.change_extras(|extras| extras.sure = None);
+        }
     }
 
     /// The batch that made the group, or that last did more to it than append.
@@ -188,6 +245,9 @@ impl<P: Payload> Group<P> {
     /// Is the operation a legal one here? Tells whether it would change anything.
     pub(super) fn check(&self, group: u64, operation: &Operation<P>) -> Result<bool> {
         match operation {
+            Operation::Entries { how: How::Repair, first, count, term, .. } => {
+                self.check_repair(group, *first..*first + *count, *term).map(|()| true)
+            }
             Operation::Entries { how, first, .. } => self.check_entries(group, *how, *first).map(|()| true),
             Operation::Truncate { from } => {
                 self.check_above_boundary(group, *from)?;
@@ -205,9 +265,14 @@ impl<P: Payload> Group<P> {
             }
             Operation::Snapshot { mark, naming } => Ok(self.outcome(group, mark, *naming)?.is_some()),
             Operation::DropGroup => Ok(!self.is_empty()),
-            Operation::HardState(_) | Operation::NoteCommit(_) | Operation::SetMeta { .. } | Operation::Next(_) => {
-                Ok(true)
-            }
+            Operation::HardState(_) => self.check_not_lost(group, Aspect::HardState).map(|()| true),
+            Operation::Accept(Aspect::Batches) => Ok(!self.lost().is_empty()),
+            Operation::Accept(aspect) => Ok(self.lost().has(*aspect)),
+            Operation::NoteCommit(_)
+            | Operation::SetMeta { .. }
+            | Operation::Next(_)
+            | Operation::Lose(_)
+            | Operation::LoseBatches { .. } => Ok(true),
         }
     }
 
@@ -221,6 +286,27 @@ impl<P: Payload> Group<P> {
                 Err(Error::NotContiguous { group, expected: next, got: first })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What became of the entries since they were found lost?
+    fn check_repair(&self, group: u64, indexes: Range<u64>, term: u64) -> Result<()> {
+        self.check_above_boundary(group, indexes.start)?;
+        if self.lost().has(Aspect::Log) {
+            return Ok(());
+        }
+        let mut next = indexes.start;
+        for (first, run) in self.runs.overlapping(indexes.clone()) {
+            if first > next || run.term != term {
+                break;
+            }
+            next = first + run.count;
+        }
+        match next {
+            next if next >= indexes.end => Ok(()),
+            next => Err(Error::invalid(format!(
+                "repair of entry {next} of group {group} with term {term}, but the log has changed meanwhile"
+            ))),
         }
     }
 
@@ -302,8 +388,13 @@ impl<P: Payload> Group<P> {
                 let told_next = next.map(|value| Kept { value, home });
                 self.change_extras(|extras| {
                     (extras.boundary, extras.told_next, extras.snapshot) = (None, told_next, None);
+                    let gone = [Aspect::Log, Aspect::Blob, Aspect::Snapshot];
+                    gone.into_iter().for_each(|aspect| extras.lost.clear(aspect));
                 });
             }
+            Operation::Lose(aspect) => self.lose(aspect, home),
+            Operation::Accept(aspect) => self.accept_loss(aspect, home),
+            Operation::LoseBatches { .. } => debug_assert!(false, "lost batches are no group's"),
             Operation::Snapshot { mark, naming: Naming::Decided(outcome) } => self.name_snapshot(mark, outcome, home),
             Operation::Snapshot { .. } => debug_assert!(false, "what becomes of the log is decided before"),
             Operation::DropGroup => *self = Group::default(),
@@ -317,7 +408,37 @@ impl<P: Payload> Group<P> {
             return;
         }
         self.runs.remove(0..value.index + 1);
-        self.change_extras(|extras| extras.boundary = Some(Kept { value, home }));
+        self.change_extras(|extras| {
+            extras.boundary = Some(Kept { value, home });
+            extras.lost.clear(Aspect::Blob);
+        });
+    }
+
+    /// A hard state that is not the newest one must never be told.
+    fn lose(&mut self, aspect: Aspect, home: u64) {
+        if aspect == Aspect::HardState {
+            self.hard_state = None;
+        }
+        self.change_extras(|extras| {
+            // What names no file says only what became of the log.
+            extras.snapshot = extras.snapshot.take().filter(|kept| kept.value.file != 0);
+            extras.lost.add(aspect, home);
+        });
+    }
+
+    fn accept_loss(&mut self, aspect: Aspect, home: u64) {
+        self.change_extras(|extras| {
+            match aspect {
+                Aspect::Batches => extras.lost = Lost::NONE,
+                aspect => extras.lost.clear(aspect),
+            }
+            if aspect == Aspect::Snapshot {
+                extras.snapshot = None;
+            }
+        });
+        if aspect == Aspect::Batches {
+            self.set_sure(home);
+        }
     }
 
     fn name_snapshot(&mut self, mark: Mark, outcome: Outcome, home: u64) {
@@ -330,17 +451,24 @@ impl<P: Payload> Group<P> {
             Outcome::Restarted => {
                 self.runs = Runs::default();
                 self.purge(boundary, home);
+                self.change_extras(|extras| extras.lost.clear(Aspect::Log));
             }
         }
-        self.change_extras(|extras| extras.snapshot = Some(Kept { value: Arc::new(mark), home }));
+        self.change_extras(|extras| {
+            extras.snapshot = Some(Kept { value: Arc::new(mark), home });
+            extras.lost.clear(Aspect::Snapshot);
+        });
     }
 
     /// One with a commit index wins over what is known; one without leaves it, also where only the last one told it.
     fn set_hard_state(&mut self, value: HardState, home: u64) {
         let told = self.hard_state.and_then(|kept| Some(Kept { value: kept.value.commit?, home: kept.home }));
         let known = self.extras().noted_commit.or(told).filter(|_| value.commit.is_none());
-        if known.is_some() || self.extras().noted_commit.is_some() {
-            self.change_extras(|extras| extras.noted_commit = known);
+        if known.is_some() || self.extras().noted_commit.is_some() || self.lost().has(Aspect::HardState) {
+            self.change_extras(|extras| {
+                extras.noted_commit = known;
+                extras.lost.clear(Aspect::HardState);
+            });
         }
         self.hard_state = Some(Kept { value, home });
     }
@@ -357,6 +485,10 @@ fn disagrees(group: u64, mark: &Mark, term: u64) -> Error {
     Error::invalid(format!(
         "a snapshot of group {group} at index {index} with term {given}, but the term there is {term}"
     ))
+}
+
+fn state_lost(group: u64, aspect: Aspect) -> Error {
+    Error::StateLost { group, what: aspect.name() }
 }
 
 fn compacted(group: u64, index: u64, boundary: &Boundary) -> Error {

@@ -3,6 +3,7 @@
 
 use super::State;
 use super::group::Group;
+use super::lost::Aspect;
 use crate::index::Payload;
 
 /// One thing of a group that a segment still holds.
@@ -13,12 +14,23 @@ pub(crate) enum Holding {
         first: u64,
         count: u64,
     },
+    /// Damaged entries, of one term.
+    LostEntries {
+        first: u64,
+        count: u64,
+        term: u64,
+    },
     HardState,
     Boundary,
     Next,
     NotedCommit,
     Meta(String),
     Snapshot,
+    Lost(Aspect),
+    /// That the group is known in spite of lost batches.
+    Sure,
+    /// Batches of the store that are lost; no group's.
+    Batches,
 }
 
 impl<P: Payload> Group<P> {
@@ -35,20 +47,32 @@ impl<P: Payload> Group<P> {
         let runs = self.runs.iter().filter(move |(_, run)| held(run.payload.segment()));
         let small = hard_state.into_iter().chain(boundary).chain(next).chain(noted).chain(snapshot);
         let small = small.chain(meta.map(|(key, _)| Holding::Meta(key.clone())));
-        small.chain(runs.map(|(first, run)| Holding::Entries { first, count: run.count }))
+        // Behind the small state that takes the place of what is lost, where replay meets it.
+        let lost = extras.lost.iter().filter(move |aspect| extras.lost.home(*aspect).is_some_and(held));
+        let sure = extras.sure.filter(|kept| held(kept.home)).map(|_| Holding::Sure);
+        let small = small.chain(sure).chain(lost.map(Holding::Lost));
+        small.chain(runs.map(|(first, run)| match run.payload.is_lost() {
+            false => Holding::Entries { first, count: run.count },
+            true => Holding::LostEntries { first, count: run.count, term: run.term },
+        }))
     }
 
     /// Is it still there, in a segment up to this one? Of entries the first one speaks for all.
     fn still_holds(&self, holding: &Holding, segment: u64) -> bool {
         let extras = self.extras();
         let home = match holding {
-            Holding::Entries { first, .. } => self.runs.find(*first).map(|(run, _)| run.payload.segment()),
+            Holding::Entries { first, .. } | Holding::LostEntries { first, .. } => {
+                self.runs.find(*first).map(|(run, _)| run.payload.segment())
+            }
             Holding::HardState => self.hard_state.map(|kept| kept.home),
             Holding::Boundary => extras.boundary.as_ref().map(|kept| kept.home),
             Holding::Next => extras.told_next.map(|kept| kept.home),
             Holding::NotedCommit => extras.noted_commit.map(|kept| kept.home),
             Holding::Snapshot => extras.snapshot.as_ref().map(|kept| kept.home),
             Holding::Meta(key) => extras.meta.get(key).map(|kept| kept.home),
+            Holding::Lost(aspect) => extras.lost.home(*aspect),
+            Holding::Sure => extras.sure.map(|kept| kept.home),
+            Holding::Batches => None,
         };
         home.is_some_and(|home| home <= segment)
     }
@@ -57,11 +81,17 @@ impl<P: Payload> Group<P> {
 impl<P: Payload> State<P> {
     /// Anything that segments up to this one hold.
     pub(crate) fn any_holding(&self, segment: u64) -> Option<(u64, Holding)> {
-        self.iter().find_map(|(group, log)| log.holdings(segment).next().map(|holding| (group, holding)))
+        let batches = self.lost_batches().iter().any(|lost| lost.home <= segment).then_some((0, Holding::Batches));
+        let of_group =
+            || self.iter().find_map(|(group, log)| log.holdings(segment).next().map(|holding| (group, holding)));
+        batches.or_else(of_group)
     }
 
     /// Is a thing that was found before still held?
     pub(crate) fn still_holds(&self, (group, holding): &(u64, Holding), segment: u64) -> bool {
+        if *holding == Holding::Batches {
+            return self.lost_batches().iter().any(|lost| lost.home <= segment);
+        }
         self.group(*group).is_some_and(|log| log.still_holds(holding, segment))
     }
 }

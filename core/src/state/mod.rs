@@ -4,10 +4,12 @@
 
 mod group;
 mod holding;
+mod lost;
 mod operation;
 
 pub(crate) use group::Group;
 pub(crate) use holding::Holding;
+pub(crate) use lost::{Aspect, LostBatches};
 pub(crate) use operation::{How, Mark, Naming, Operation, Outcome};
 
 use crate::error::{Error, Result};
@@ -25,6 +27,7 @@ pub(crate) struct State<P> {
     small_bytes: u64,
     /// See [`State::lost`].
     lost: u64,
+    lost_batches: Vec<LostBatches>,
 }
 
 /// An entry lies in this much more of the disk than its own bytes, at most: it may begin and end inside of blocks of 4 KiB.
@@ -32,7 +35,7 @@ const BLOCKS_AROUND_BYTES: u64 = 2 * 4096;
 
 impl<P> Default for State<P> {
     fn default() -> Self {
-        State { groups: BTreeMap::new(), bytes: 0, small_bytes: 0, lost: 0 }
+        State { groups: BTreeMap::new(), bytes: 0, small_bytes: 0, lost: 0, lost_batches: Vec::new() }
     }
 }
 
@@ -51,9 +54,24 @@ impl<P: Payload> State<P> {
         self.groups.len()
     }
 
-    /// The numbers of all groups, ascending.
+    /// The numbers of all groups that have anything, ascending.
     pub(crate) fn groups(&self) -> Vec<u64> {
-        self.groups.keys().copied().collect()
+        self.iter().filter(|(_, log)| !log.is_surely_empty()).map(|(group, _)| group).collect()
+    }
+
+    /// A group that is not there: empty, or in doubt, where a batch is lost that may have made it.
+    pub(crate) fn absent_group(&self) -> Group<P> {
+        self.lost_batches.last().map_or_else(Group::default, |lost| Group::in_doubt(lost.home))
+    }
+
+    /// Is anything lost beside entries?
+    pub(crate) fn is_any_lost(&self) -> bool {
+        !self.lost_batches.is_empty() || self.iter().any(|(_, log)| !log.lost().is_empty())
+    }
+
+    /// Batches of which nobody knows what they did.
+    pub(crate) fn lost_batches(&self) -> &[LostBatches] {
+        &self.lost_batches
     }
 
     /// What all entries take on the disk, in bytes, without the batches around them.
@@ -77,6 +95,15 @@ impl<P: Payload> State<P> {
     /// batch, because the segment that held it was released. The number of a reset proves nothing: it may have been
     /// written again before the entries that stood against it.
     pub(crate) fn apply(&mut self, group: u64, operation: Operation<P>, home: u64) -> Result<()> {
+        if operation.is_of_store() {
+            self.apply_to_store(&operation, home);
+            return Ok(());
+        }
+        if !self.lost_batches.is_empty() && !self.groups.contains_key(&group) {
+            let in_doubt = self.absent_group();
+            self.small_bytes += in_doubt.small_bytes();
+            self.groups.insert(group, Box::new(in_doubt));
+        }
         let log = self.groups.entry(group).or_default();
         if let (Operation::Entries { how: How::Append, first, .. }, Some(next)) =
             (&operation, log.next_of_what_is_there())
@@ -97,10 +124,69 @@ impl<P: Payload> State<P> {
         self.lost += gone.saturating_mul(BLOCKS_AROUND_BYTES) + gone_bytes + small.saturating_sub(small_after);
         self.bytes = self.bytes - bytes + log.runs.bytes();
         self.small_bytes = self.small_bytes - small + small_after;
-        if log.is_empty() {
-            self.groups.remove(&group);
-        }
+        self.forget_if_empty(group, home);
         Ok(())
+    }
+
+    /// Forgets a group that has nothing, unless it would be in doubt then.
+    fn forget_if_empty(&mut self, group: u64, home: u64) {
+        let in_doubt = !self.lost_batches.is_empty();
+        match self.groups.get_mut(&group) {
+            Some(log) if log.is_empty() && in_doubt => {
+                log.set_sure(home);
+                self.small_bytes += log.small_bytes();
+            }
+            Some(log) if log.is_empty() => drop(self.groups.remove(&group)),
+            _ => {}
+        }
+    }
+
+    fn apply_to_store(&mut self, operation: &Operation<P>, home: u64) {
+        match *operation {
+            Operation::LoseBatches { first, last } => self.remember_batches(LostBatches { first, last, home }),
+            _ => {
+                self.lost_batches.clear();
+                self.groups.values_mut().for_each(|log| log.forget_sure());
+                self.groups.retain(|_, log| !log.is_empty());
+                self.count_small_bytes();
+            }
+        }
+    }
+
+    fn count_small_bytes(&mut self) {
+        self.small_bytes = self.groups.values().map(|log| log.small_bytes()).sum();
+    }
+
+    /// The newest copy of each counts.
+    fn remember_batches(&mut self, lost: LostBatches) {
+        self.lost_batches.retain(|known| (known.first, known.last) != (lost.first, lost.last));
+        self.lost_batches.push(lost);
+    }
+
+    /// Batches are lost, and nobody knows what they did: everything is in doubt that was there, or may have been.
+    pub(crate) fn lose_batches(&mut self, first: u64, last: u64, home: u64) {
+        self.remember_batches(LostBatches { first, last, home });
+        self.groups.values_mut().for_each(|log| log.lose_everything(home));
+        self.count_small_bytes();
+    }
+
+    /// The file of a current snapshot is lost.
+    pub(crate) fn lose_snapshot(&mut self, group: u64, home: u64) {
+        if let Some(log) = self.groups.get_mut(&group) {
+            log.apply(Operation::Lose(Aspect::Snapshot), home);
+            self.count_small_bytes();
+        }
+    }
+
+    /// An entry that lies in that segment is damaged. False if it is not there any more, or known to be damaged.
+    pub(crate) fn lose_entry(&mut self, group: u64, index: u64, segment: u64, lost: P) -> bool {
+        let Some(log) = self.groups.get_mut(&group) else { return false };
+        let found = log.runs.find(index).filter(|(run, _)| run.payload.segment() == segment && !run.payload.is_lost());
+        let Some(term) = found.map(|(run, _)| run.term) else { return false };
+        let bytes = log.runs.bytes();
+        log.runs.insert(index, 1, term, lost);
+        self.bytes = self.bytes - bytes + log.runs.bytes();
+        true
     }
 
     /// Gives back the room that the runs keep for more entries: after opening, most never get any.
@@ -123,6 +209,11 @@ impl<P: Payload> State<P> {
         }
         let appends = std::mem::take(&mut draft.appends);
         for (place, (group, mut operation)) in appends.into_iter().chain(operations).enumerate() {
+            if operation.is_of_store() {
+                draft.accepts_batches |= !self.lost_batches.is_empty();
+                draft.changes |= draft.accepts_batches;
+                continue;
+            }
             let drafted = draft.groups.entry(group).or_insert_with(|| self.drafted(group));
             if !drafted.log.check(group, &operation)? {
                 draft.idle.push(place);
@@ -180,7 +271,7 @@ impl<P: Payload> State<P> {
     fn drafted(&self, group: u64) -> Drafted<P> {
         match self.group(group) {
             Some(log) => Drafted { log: log.clone(), only_appends: true },
-            None => Drafted { log: Group::default(), only_appends: false },
+            None => Drafted { log: self.absent_group(), only_appends: false },
         }
     }
 
@@ -200,10 +291,11 @@ impl<P: Payload> State<P> {
             if !only_appends {
                 log.set_changed(sequence);
             }
-            match log.is_empty() {
-                true => self.groups.remove(&group),
-                false => self.groups.insert(group, Box::new(log)),
-            };
+            self.groups.insert(group, Box::new(log));
+            self.forget_if_empty(group, 0);
+        }
+        if draft.accepts_batches {
+            self.apply_to_store(&Operation::Accept(Aspect::AllBatches), 0);
         }
     }
 }
@@ -224,6 +316,8 @@ pub(crate) struct Draft<P> {
     /// The files of snapshots that are current no more once the draft is true, or that never were: of two that one batch
     /// names for a group, the first.
     pub(crate) displaced: Vec<u64>,
+    /// Is the loss of batches accepted?
+    accepts_batches: bool,
 }
 
 impl<P> Default for Draft<P> {
@@ -235,6 +329,7 @@ impl<P> Default for Draft<P> {
             idle: Vec::new(),
             outcomes: Vec::new(),
             displaced: Vec::new(),
+            accepts_batches: false,
         }
     }
 }
@@ -250,6 +345,6 @@ struct Drafted<P> {
 impl<P: Payload> From<&State<P>> for State<()> {
     fn from(state: &State<P>) -> Self {
         let groups = state.groups.iter().map(|(group, log)| (*group, Box::new(log.shape()))).collect();
-        State { groups, ..State::default() }
+        State { groups, lost_batches: state.lost_batches.clone(), ..State::default() }
     }
 }

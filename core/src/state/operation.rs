@@ -1,6 +1,7 @@
 //! One change to one group, whatever it came from: a caller's batch, a replayed one, or maintenance.
 #![forbid(unsafe_code)]
 
+use super::lost::Aspect;
 use crate::entry::{Boundary, HardState};
 use crate::index::Payload;
 
@@ -13,6 +14,8 @@ pub(crate) enum How {
     Replace,
     /// Over what is there; the others stay.
     Put,
+    /// A put of entries that are there with this very term, and damaged.
+    Repair,
 }
 
 /// A snapshot's file, and the entry that it reaches to.
@@ -92,6 +95,15 @@ pub(crate) enum Operation<P> {
     },
     /// Where an empty log goes on: the number of an earlier reset, told again.
     Next(u64),
+    /// The disk has spoiled what said this.
+    Lose(Aspect),
+    /// What is lost is given up.
+    Accept(Aspect),
+    /// The disk has spoiled these batches, of which nobody knows what they did. Belongs to no group.
+    LoseBatches {
+        first: u64,
+        last: u64,
+    },
 }
 
 impl<P: Payload> Operation<P> {
@@ -105,9 +117,12 @@ impl<P: Payload> Operation<P> {
 }
 
 impl<P> Operation<P> {
-    /// The same operation as its caller asked for it, before the log decided what becomes of it.
-    pub(crate) fn undecided(self) -> Operation<P> {
+    /// The same operation as its caller asked for it, before the log decided what becomes of it. Does it repair?
+    pub(crate) fn undecided(self, repairs: bool) -> Operation<P> {
         match self {
+            Operation::Entries { how: How::Put, first, count, term, payload } if repairs => {
+                Operation::Entries { how: How::Repair, first, count, term, payload }
+            }
             Operation::Snapshot { mark, naming: Naming::Decided(Outcome::Saved) } => {
                 Operation::Snapshot { mark, naming: Naming::Save }
             }
@@ -119,6 +134,11 @@ impl<P> Operation<P> {
     /// May it change anything beside the entries?
     pub(super) fn changes_small_state(&self) -> bool {
         !matches!(self, Operation::Entries { .. } | Operation::Truncate { .. } | Operation::Remove { .. })
+    }
+
+    /// Does it belong to the store and to no group?
+    pub(super) fn is_of_store(&self) -> bool {
+        matches!(self, Operation::LoseBatches { .. } | Operation::Accept(Aspect::AllBatches))
     }
 
     /// Does it leave everything that was there as it was?

@@ -1,6 +1,7 @@
 //! A batch under construction: operations on one or many groups, encoded as they are added.
 #![forbid(unsafe_code)]
 
+use super::damage::Loss;
 use super::snapshot::UnnamedSnapshot;
 use crate::commit::Sealed;
 use crate::entry::{Boundary, Entry, HardState};
@@ -17,7 +18,7 @@ use crate::index::Payload;
 use crate::number::within_segment;
 use crate::options::{BLOB_BYTES_CEILING, DATA_BYTES_CEILING, Options};
 use crate::replay::meta_of;
-use crate::state::{Group, Holding, Mark, Outcome};
+use crate::state::{Aspect, Group, Holding, LostBatches, Mark, Outcome};
 use std::ops::Range;
 
 /// The encoding of one batch, in bytes; below the 4 GiB that a position in a segment can name.
@@ -52,6 +53,8 @@ pub struct Batch {
     blob_bytes: u64,
     /// Each with the place of its operation.
     snapshots: Vec<(usize, UnnamedSnapshot)>,
+    /// Do its entries take the places of damaged ones?
+    repairs: bool,
     error: Option<Error>,
 }
 
@@ -64,6 +67,12 @@ impl Batch {
     /// Adds operations on one group.
     pub fn log(self, group: u64, add: impl FnOnce(LogBatch) -> LogBatch) -> Self {
         add(LogBatch { group, batch: self }).batch
+    }
+
+    /// Entries that take the places of damaged ones.
+    pub(super) fn repair<D: AsRef<[u8]>>(group: u64, entries: &[Entry<D>]) -> Self {
+        let batch = Batch { repairs: true, ..Batch::default() };
+        batch.log(group, |log| log.put(entries))
     }
 
     /// Whether no operation was added.
@@ -110,6 +119,7 @@ impl Batch {
             records: self.records,
             contents: self.contents,
             bodies: self.bodies.bytes,
+            repairs: self.repairs,
         })
     }
 
@@ -379,11 +389,35 @@ impl LogBatch {
         self.add_plain(|group| Record::of(group, Kind::DropGroup))
     }
 
+    /// As [`Log::accept_loss`](crate::Log::accept_loss), for anything but entries: those are given up with
+    /// [`LogBatch::remove`].
+    pub fn accept_loss(self, loss: Loss) -> Self {
+        match loss.aspect() {
+            Some(aspect) => self.number(Kind::Accept, aspect as u64),
+            None => self.add(|_, _| Err(Error::invalid("lost entries are given up by removing them"))),
+        }
+    }
+
+    /// Gives up all batches that are lost, for every group.
+    pub(super) fn accept_lost_batches(self) -> Self {
+        self.number(Kind::Accept, Aspect::AllBatches as u64)
+    }
+
+    /// Tells lost batches again. They belong to no group.
+    pub(super) fn lost_batches(self, lost: &LostBatches) -> Self {
+        let LostBatches { first, last, .. } = *lost;
+        self.add_plain(|_| Record { first, term: last, ..Record::of(0, Kind::LostBatches) })
+    }
+
     /// Writes a piece of small state again, as it is. Entries come with [`LogBatch::put`].
     pub(super) fn again<P: Payload>(self, log: &Group<P>, holding: &Holding) -> Self {
         let extras = log.extras();
         match holding {
             Holding::Entries { .. } => self,
+            Holding::LostEntries { first, count, term } => self.lost_entries(*first, *count, *term),
+            Holding::Lost(aspect) => self.number(Kind::LostState, *aspect as u64),
+            Holding::Batches => self,
+            Holding::Sure => self.number(Kind::Accept, Aspect::Batches as u64),
             // Its commit index would win over one that was noted later, so that one comes along.
             Holding::HardState => {
                 let batch = log.hard_state.iter().fold(self, |batch, kept| batch.set_hard_state(kept.value));
@@ -402,6 +436,16 @@ impl LogBatch {
                 extras.meta.get(key).into_iter().fold(self, |batch, kept| batch.set_meta(key, &kept.value))
             }
         }
+    }
+
+    /// Damaged entries, told again: as many records as the count needs.
+    fn lost_entries(self, first: u64, count: u64, term: u64) -> Self {
+        let most = u64::from(u32::MAX);
+        (0..count.div_ceil(most)).fold(self, |batch, part| {
+            let (first, left) = (first + part * most, count - part * most);
+            let count = u32::try_from(left).unwrap_or(u32::MAX);
+            batch.add_plain(|group| Record { first, term, count, ..Record::of(group, Kind::Lost) })
+        })
     }
 
     fn mark(mut self, mark: &Mark) -> Self {

@@ -8,6 +8,7 @@
 mod batch;
 mod callbacks;
 mod close;
+mod damage;
 mod destroy;
 mod drive;
 mod followers;
@@ -25,6 +26,7 @@ mod worker;
 mod write;
 
 pub use batch::{Batch, LogBatch};
+pub use damage::{Damage, Health, Loss};
 pub(crate) use read::Holes;
 pub(crate) use shared::Opening;
 pub use snapshot::{Snapshot, SnapshotWriter, UnnamedSnapshot};
@@ -138,6 +140,18 @@ impl Store {
     /// What the store holds and has done since it was opened. May wait for maintenance that is under way.
     pub fn stats(&self) -> Result<Stats> {
         Ok(self.opening.shared()?.stats())
+    }
+
+    /// What was acknowledged as durable and is lost, as far as that is known: found by the opening, or by reads since. Empty in a
+    /// sound store. From memory.
+    pub fn damage(&self) -> Result<Vec<Damage>> {
+        Ok(damage::damage(&self.opening.shared()?.read()))
+    }
+
+    /// Gives up batches that are lost and of which nobody knows what they did. Groups that were there then stay in doubt each
+    /// for itself, until [`Log::accept_loss`](crate::Log::accept_loss). Durable when it returns. Blocks on the disk.
+    pub fn accept_lost_batches(&self) -> Result<Position> {
+        self.write(Batch::new().log(0, LogBatch::accept_lost_batches))
     }
 
     /// What opening found, and what it cut.

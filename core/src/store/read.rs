@@ -9,7 +9,8 @@ use super::shared::{Readable, Shared};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::format::piece::Part;
-use crate::index::Run;
+use crate::format::segment::segment_name;
+use crate::index::{Payload, Run};
 use crate::number::{size, within_segment};
 use crate::page::{Limit, OWN, Page};
 use crate::places::Places;
@@ -36,15 +37,15 @@ impl Shared {
         check_index(index)?;
         let (wanted, source) = self.with_group(group, |log, readable| {
             let (run, place) = log.runs.find(index).ok_or_else(|| log.absent(group, index))?;
+            check_there(group, index, run)?;
             let wanted = Wanted { group, index, term: run.term, part: run.payload.part(place) };
             Source::find(readable, run.payload.segment, &wanted.part).map(|source| (wanted, source))
         })?;
         match source {
             Source::Recent(recent) => recent.walk(wanted)?.only(),
             Source::Disk(segment) => {
-                let mut bytes = Vec::new();
-                segment.read_span(wanted.part.offset.into(), wanted.part.bytes as usize, &mut bytes)?;
-                segment.walk(wanted, &bytes)?.only()
+                let read = read_one(&segment, wanted);
+                self.note_damage(read, |_, _| Some(segment.header.number))
             }
         }
     }
@@ -53,16 +54,34 @@ impl Shared {
     pub(crate) fn read_page(&self, group: u64, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Page> {
         let plan =
             self.with_group(group, |log, readable| Plan::make((group, log), readable, range.clone(), limit, holes))?;
-        plan.read(range.start, limit)
+        let read = plan.read(range.start, limit);
+        self.note_damage(read, |_, index| plan.segment_of(index))
     }
 
-    /// Looks at a group, which may be empty.
+    /// Looks at a group, which may be empty, or in doubt.
     pub(crate) fn with_group<T>(&self, group: u64, look: impl FnOnce(&Group<Places>, &Readable) -> T) -> T {
         let readable = self.read();
         match readable.state.group(group) {
             Some(log) => look(log, &readable),
-            None => look(&Group::default(), &readable),
+            None => look(&readable.state.absent_group(), &readable),
         }
+    }
+}
+
+fn read_one(segment: &Segment, wanted: Wanted) -> Result<Entry> {
+    let mut bytes = Vec::new();
+    segment.read_span(wanted.part.offset.into(), wanted.part.bytes as usize, &mut bytes)?;
+    segment.walk(wanted, &bytes)?.only()
+}
+
+/// Refuses an entry that is known to be damaged.
+fn check_there(group: u64, index: u64, run: &Run<Places>) -> Result<()> {
+    match run.payload.is_lost() {
+        true => {
+            let detail = format!("what {} held of it is damaged", segment_name(run.payload.segment));
+            Err(Error::EntryLost { group, index, term: run.term, detail })
+        }
+        false => Ok(()),
     }
 }
 
@@ -177,6 +196,10 @@ impl Plan {
         let mut plan = Plan { next: range.start, ..Plan::default() };
         while plan.next < range.end && !limit.is_reached(plan.entries, plan.data_min) {
             match log.runs.find(plan.next) {
+                Some((run, _)) if run.payload.is_lost() => {
+                    plan.absent = check_there(group, plan.next, run).err();
+                    break;
+                }
                 Some((run, place)) => {
                     let most = (range.end - plan.next).min(limit.entries.max(1) - plan.entries);
                     let upto = run.count.min(place.saturating_add(most));
@@ -246,8 +269,14 @@ impl Plan {
         Ok(())
     }
 
+    /// The segment that an entry was looked for in.
+    fn segment_of(&self, index: u64) -> Option<u64> {
+        let stretch = self.stretches.iter().rev().find(|stretch| stretch.index <= index)?;
+        Some(stretch.places.segment)
+    }
+
     /// Reads what was planned, as far as the limit lets it.
-    fn read(self, start: u64, limit: Limit) -> Result<Page> {
+    fn read(&self, start: u64, limit: Limit) -> Result<Page> {
         let mut filling = Filling { page: Page::new(start), read: Vec::new(), data: 0, limit };
         let mut wanted = self.stretches.iter().flat_map(Stretch::wanted);
         for span in &self.spans {
@@ -256,7 +285,7 @@ impl Plan {
             }
         }
         if !filling.is_full() {
-            self.absent.map_or(Ok(()), Err)?;
+            self.absent.clone().map_or(Ok(()), Err)?;
             filling.page.set_next(self.next);
         }
         Ok(filling.finish())
@@ -395,7 +424,7 @@ mod tests {
             assert_eq!(read([5, 6, 7], 5, limit).expect("they are these"), (true, vec![5, 6, 7]));
             for (indexes, index) in [([5, 6, 7], 4), ([5, 6, 7], 6), ([5, 6, 8], 5), ([4, 6, 7], 5)] {
                 let read = read(indexes, index, limit);
-                assert!(matches!(read, Err(Error::Corrupt { .. })), "{indexes:?} for {index}: {read:?}");
+                assert!(matches!(read, Err(Error::EntryLost { .. })), "{indexes:?} for {index}: {read:?}");
             }
         }
         assert_eq!(read([5, 6, 7], 5, Limit::bytes(11)).expect("they are these"), (false, vec![5, 6]));

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::callbacks::Callbacks;
+use super::damage::Suspects;
 use super::drive::Returned;
 use super::followers::{Followers, Waiting};
 use super::maintain::Outlook;
@@ -140,12 +141,14 @@ pub(crate) struct Readable {
     /// The last batch that `state` has.
     pub(crate) written: u64,
     pub(super) recent: Recent,
+    pub(super) suspects: Suspects,
 }
 
 impl Readable {
     /// Forgets segments up to this one. Returns what was kept of their bytes, to be dropped when no lock is held.
     pub(super) fn release(&mut self, number: u64) -> Vec<Arc<Vec<u8>>> {
         self.segments.retain(|segment, _| *segment > number);
+        self.suspects.retain(|_, segment| *segment > number);
         self.recent.release(number)
     }
 

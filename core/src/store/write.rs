@@ -124,7 +124,7 @@ impl Shared {
             let notes = core.notes_for(&sealed);
             let noted = notes.iter().map(|note| (note.group, Operation::NoteCommit(note.first)));
             let asked = operations(&sealed.records, &sealed.contents, without_places);
-            let changes = noted.chain(asked.map(|(group, operation)| (group, operation.undecided())));
+            let changes = noted.chain(asked.map(|(group, operation)| (group, operation.undecided(sealed.repairs))));
             let draft = core.accepted.draft(changes, self.options.meta_bytes_max)?;
             let added = core.accepted.added_by(&draft);
             self.check_groups(&core, added.saturating_sub(core.noted_first(&notes)))?;

@@ -27,7 +27,14 @@ impl Plan {
     pub(crate) fn open(&self, disk: &SimulatedDisk) -> Result<Store, String> {
         let options = Options::new().disk(Arc::new(disk.clone())).segment_bytes(self.workload.segment_bytes());
         // What is read is what the disk has.
-        options.cache_bytes(0).bugs(self.bugs).open(STORE).map_err(|error| format!("opening failed: {error}"))
+        let opened = options.cache_bytes(0).bugs(self.bugs).open(STORE);
+        let store = opened.map_err(|error| format!("opening failed: {error}"))?;
+        // A crash alone damages nothing.
+        let (damaged, damage) = (&store.recovery_report().damaged, store.damage().map_err(|error| error.to_string())?);
+        match damaged.is_empty() && damage.is_empty() {
+            true => Ok(store),
+            false => Err(format!("opening found damage: {damaged:?}, {damage:?}")),
+        }
     }
 
     /// How many batches of its own a store may add when it is closed.

@@ -10,13 +10,13 @@ use super::super::followers::Until;
 use super::super::shared::{Maintenance, Readable, Shared};
 use crate::commit::{Leaves, Reservation, Sealed};
 use crate::entry::Entry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::directory::RECORD_BYTES;
 use crate::places::Places;
 use crate::planted::{Bug, Bugs};
 use crate::segment::Segment;
 use crate::segment::read::Wanted;
-use crate::state::{Group, Holding};
+use crate::state::{Group, Holding, State};
 
 /// One batch carries about so much data, in bytes, and at most so many things.
 const CARRY_BYTES: u64 = 1 << 20;
@@ -37,6 +37,8 @@ struct Load {
     /// Up to which batch everything was readable when this was put together.
     written: u64,
     groups: Vec<u64>,
+    /// Does it tell of lost batches?
+    batches: bool,
     small: Batch,
     entries: Vec<Stored>,
     /// How much it is.
@@ -59,12 +61,20 @@ impl Shared {
         let mut attempts = 0;
         while attempts < ATTEMPTS {
             let load = self.load(segment)?;
-            if load.groups.is_empty() {
+            if load.things == 0 {
                 return Ok(true);
             }
-            let (groups, written) = (load.compared(self.options.bugs), load.written);
-            let sealed = load.sealed()?;
-            attempts = if self.write_carried(maintenance, sealed, &groups, written)? { 0 } else { attempts + 1 };
+            let compared =
+                Compared { groups: load.compared(self.options.bugs), batches: load.batches, written: load.written };
+            let sealed = match load.sealed() {
+                Err(Error::EntryLost { group, index, .. }) => {
+                    self.lose_entry(segment, group, index);
+                    attempts += 1;
+                    continue;
+                }
+                sealed => sealed?,
+            };
+            attempts = if self.write_carried(maintenance, sealed, &compared)? { 0 } else { attempts + 1 };
         }
         Ok(false)
     }
@@ -77,26 +87,29 @@ impl Shared {
         Ok(load.things < CARRY_THINGS && load.bytes() < least)
     }
 
+    /// An entry in a segment up to this one cannot be read: from now on it is lost, and carried as what it is.
+    fn lose_entry(&self, segment: u64, group: u64, index: u64) {
+        let mut readable = self.readable();
+        let found = readable.state.group(group).and_then(|log| log.runs.find(index));
+        let home = found.map(|(run, _)| run.payload.segment).filter(|home| *home <= segment);
+        if let Some(home) = home {
+            readable.state.lose_entry(group, index, home, Places::lost(home, 1));
+        }
+    }
+
     fn load(&self, segment: u64) -> Result<Load> {
         load(&self.read(), segment, CARRY_BYTES.min(self.segment_bytes() / CARRY_PARTS))
     }
 
     /// Writes a batch of copies; false, and nothing written, if any of the groups has changed meanwhile.
-    fn write_carried(
-        &self,
-        maintenance: &mut Maintenance,
-        sealed: Sealed,
-        groups: &[u64],
-        written: u64,
-    ) -> Result<bool> {
+    fn write_carried(&self, maintenance: &mut Maintenance, sealed: Sealed, compared: &Compared) -> Result<bool> {
         // Copies may use the segment that is kept back, as far as votes may: they are on the way to giving one back.
         let mut need = sealed.need();
         need.leaves = Leaves::Room;
         loop {
             let mut core = self.core();
             core.check_writable()?;
-            let is_stale = |group: &u64| core.accepted.group(*group).is_none_or(|log| log.changed() > written);
-            if groups.iter().any(is_stale) {
+            if compared.is_stale(&core.accepted) {
                 let accepted = core.commit.accepted();
                 return self.drive(core, Until::Written(accepted)).map(|_| false);
             }
@@ -120,9 +133,29 @@ impl Shared {
     }
 }
 
+/// What must not have changed since a load was put together.
+#[derive(Debug)]
+struct Compared {
+    groups: Vec<u64>,
+    batches: bool,
+    /// Up to which batch everything was readable then.
+    written: u64,
+}
+
+impl Compared {
+    fn is_stale(&self, accepted: &State<()>) -> bool {
+        let has_changed = |group: &u64| accepted.group(*group).is_none_or(|log| log.changed() > self.written);
+        self.groups.iter().any(has_changed) || (self.batches && accepted.lost_batches().is_empty())
+    }
+}
+
 /// As much as one batch carries of what segments up to this one hold.
 fn load(readable: &Readable, segment: u64, bytes_max: u64) -> Result<Load> {
     let mut load = Load { written: readable.written, ..Load::default() };
+    for lost in readable.state.lost_batches().iter().filter(|lost| lost.home <= segment) {
+        load.small = load.small.log(0, |batch| batch.lost_batches(lost));
+        (load.batches, load.things) = (true, load.things + 1);
+    }
     for (group, log) in readable.state.iter() {
         for holding in log.holdings(segment) {
             let bytes = load.bytes();

@@ -33,7 +33,10 @@ impl Shared {
         for name in others.into_iter().filter(|name| is_leftover(name, maintenance)) {
             self.remove_if_there(name)?;
         }
-        self.sweep_snapshots(&snapshots)?;
+        // As long as something is lost, what a file was for may be lost, too.
+        if !self.read().state.is_any_lost() {
+            self.sweep_snapshots(&snapshots)?;
+        }
         maintenance.swept = true;
         Ok(())
     }

@@ -1,0 +1,213 @@
+//! Which segments there are, which of them hold batches, and how they hang together.
+//!
+//! A segment is begun when its link is known: from its own first batch, or from an echo, where that is destroyed; or when
+//! the manifest says that the log has reached it.
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Result};
+use crate::format::manifest::Slot;
+use crate::format::segment::{SEGMENT_START, segment_name, segment_number};
+use crate::format::supplement::{Link, Supplement};
+use crate::io::Directory;
+use crate::segment::scan::{Scanner, Sighting};
+use crate::segment::{Opened, Segment};
+use std::collections::BTreeMap;
+
+/// A segment as it was found.
+#[derive(Debug)]
+pub(super) enum Found {
+    Whole(Segment),
+    /// Both copies of its header are bad, and with them the salt is lost.
+    Headless(Segment, String),
+    Missing,
+}
+
+impl Found {
+    pub(super) fn whole(&self) -> Option<&Segment> {
+        match self {
+            Found::Whole(segment) => Some(segment),
+            Found::Headless(..) | Found::Missing => None,
+        }
+    }
+
+    pub(super) fn into_whole(self) -> Option<Segment> {
+        match self {
+            Found::Whole(segment) => Some(segment),
+            Found::Headless(..) | Found::Missing => None,
+        }
+    }
+}
+
+/// Something about a segment's file that no crash makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Flaw {
+    pub(super) segment: u64,
+    pub(super) detail: String,
+}
+
+/// All segments from the first live one on, and what is wrong with their files.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    pub(super) found: BTreeMap<u64, Found>,
+    pub(super) flaws: Vec<Flaw>,
+}
+
+impl Segments {
+    /// Opens every segment. One that must exist and does not is damage, as is one that lacks its header or its end. Those
+    /// that the manifest does not count may be in any state.
+    pub(super) fn open(directory: &dyn Directory, names: &[String], slot: &Slot) -> Result<Segments> {
+        let mut segments = Segments::default();
+        for number in names.iter().filter_map(|name| segment_number(name)).filter(|number| *number >= slot.first_live) {
+            let found = segments.open_one(directory, number, slot)?;
+            segments.found.insert(number, found);
+        }
+        for number in slot.first_live..=slot.highest_created {
+            if !segments.found.contains_key(&number) {
+                segments.note(number, "the segment's file is missing".into());
+                segments.found.insert(number, Found::Missing);
+            }
+        }
+        Ok(segments)
+    }
+
+    fn open_one(&mut self, directory: &dyn Directory, number: u64, slot: &Slot) -> Result<Found> {
+        let is_counted = number <= slot.highest_created;
+        let (segment, why) = match Segment::open(directory, number, &slot.store)? {
+            Opened::Whole { segment, is_cut } => {
+                if is_counted && is_cut {
+                    let capacity = segment.header.capacity;
+                    self.note(number, format!("the file is shorter than the {capacity} bytes that its header names"));
+                }
+                return Ok(Found::Whole(segment));
+            }
+            Opened::Headless(segment, why) => (segment, why),
+        };
+        if !is_counted {
+            return Ok(Found::Headless(segment, why));
+        }
+        self.note(number, format!("its header is bad in both copies: {why}"));
+        Ok(match Scanner::new(&segment, true)?.own_salt()? {
+            Some(salt) => Found::Whole(segment.with_salt(salt)),
+            None => Found::Headless(segment, why),
+        })
+    }
+
+    fn note(&mut self, segment: u64, detail: String) {
+        self.flaws.push(Flaw { segment, detail });
+    }
+
+    /// Gives a salt to those that lack one, where the next segment's link has it.
+    fn find_salts(&mut self, links: &BTreeMap<u64, Link>) {
+        for (number, found) in &mut self.found {
+            if let Found::Headless(segment, _) = found
+                && let Some(link) = links.get(&(number + 1)).filter(|link| link.segment == *number)
+            {
+                *found = Found::Whole(segment.clone().with_salt(link.salt));
+            }
+        }
+    }
+
+    /// The flaws of segments in which the log may have lain, and of which nothing else tells.
+    pub(super) fn flaws_from(&self, number: u64) -> impl Iterator<Item = &Flaw> {
+        self.flaws.iter().filter(move |flaw| flaw.segment >= number)
+    }
+}
+
+/// Which segments hold batches, and everything that proves it.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// The number of the last begun segment; below the first live one when there is none.
+    pub(super) last: u64,
+    /// The link of every begun segment that still has one.
+    pub(super) links: BTreeMap<u64, Link>,
+    /// The highest sequence number that anything calls durable.
+    pub(super) watermark: u64,
+    /// What is seen in the last begun segment and behind it.
+    sightings: BTreeMap<u64, Vec<Sighting>>,
+}
+
+impl Begun {
+    /// Looks from the newest segment down for the last one that was begun. It, and those behind it, are flushed and read past
+    /// the page cache. Then collects the links of those before.
+    pub(super) fn find(segments: &mut Segments, slot: &Slot) -> Result<Begun> {
+        let mut begun = Begun {
+            last: slot.first_live - 1,
+            links: BTreeMap::new(),
+            watermark: slot.watermark,
+            sightings: BTreeMap::new(),
+        };
+        begun.look_at_newest(segments, slot)?;
+        begun.last = begun.last.max(slot.end_segment);
+        begun.look_at_older(segments)?;
+        segments.find_salts(&begun.links);
+        Ok(begun)
+    }
+
+    fn look_at_newest(&mut self, segments: &Segments, slot: &Slot) -> Result<()> {
+        for (number, found) in segments.found.iter().rev() {
+            let Some(segment) = found.whole() else { continue };
+            if !slot.clean {
+                segment.file.sync_data().map_err(|error| Error::io("flush", segment.name(), error))?;
+            }
+            let sightings = Scanner::new(segment, true)?.sightings(SEGMENT_START)?;
+            self.see_all(*number, &sightings);
+            self.sightings.insert(*number, sightings);
+            if self.links.contains_key(number) {
+                self.last = *number;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A segment's link stands in its first batch. Where that is destroyed an echo behind it has the link.
+    fn look_at_older(&mut self, segments: &Segments) -> Result<()> {
+        let older = segments.found.iter().rev().filter(|(number, _)| !self.sightings.contains_key(number));
+        for (number, found) in older.collect::<Vec<_>>() {
+            let Some(segment) = found.whole() else { continue };
+            let mut scanner = Scanner::new(segment, false)?;
+            let first = scanner.sighting(SEGMENT_START)?;
+            self.see_all(*number, first.as_slice());
+            if !self.links.contains_key(number) {
+                let sightings = scanner.sightings(SEGMENT_START)?;
+                self.see_all(*number, &sightings);
+            }
+        }
+        Ok(())
+    }
+
+    fn see_all(&mut self, number: u64, sightings: &[Sighting]) {
+        for Sighting { header, supplement } in sightings {
+            let Supplement { link, echo } = supplement.clone().unwrap_or_default();
+            self.see(number, link.as_ref(), header.watermark);
+            if let Some((segment, link)) = echo.and_then(|echo| echo.link) {
+                self.see(segment, Some(&link), 0);
+            }
+        }
+    }
+
+    fn see(&mut self, number: u64, link: Option<&Link>, watermark: u64) {
+        if let Some(link) = link {
+            self.links.entry(number).or_insert(*link);
+            self.watermark = self.watermark.max(link.sequence);
+        }
+        self.watermark = self.watermark.max(watermark);
+    }
+
+    /// Is there any header behind the place where the log ends?
+    pub(super) fn is_anything_behind(&self, tail: u64, end: u64) -> bool {
+        let behind = |number: u64, sighting: &Sighting| number > tail || sighting.header.offset >= end;
+        let mut newest = self.sightings.range(tail..);
+        newest.any(|(number, sightings)| sightings.iter().any(|sighting| behind(*number, sighting)))
+    }
+
+    /// Is there one in that segment, or may there be, because nobody looked?
+    pub(super) fn is_anything_behind_in(&self, tail: u64, end: u64) -> bool {
+        let in_tail = self.sightings.get(&tail);
+        in_tail.is_none_or(|sightings| sightings.iter().any(|sighting| sighting.header.offset >= end))
+    }
+}
+
+pub(super) fn corrupt(number: u64, offset: u64, batch: Option<u64>, detail: String) -> Error {
+    Error::Corrupt { file: segment_name(number), offset, batch, detail }
+}

@@ -1,0 +1,423 @@
+//! Replaying the batches, oldest first: each is checked against the one before, by sequence number and sums. What is missing
+//! although it was durable is lost, and said so; what lies behind is taken up again.
+//!
+//! How far the batches of a segment were durable is known: all of them, up to where the next segment's link says that it
+//! ends; in the last one up to the watermark. What is missing above the watermark is torn, and cut. Behind a gap a header
+//! is believed only where that is known, because what was cut from a segment still lies in it.
+#![forbid(unsafe_code)]
+
+use super::chain::corrupt;
+use super::salvage::{Site, salvage};
+use super::survey::{Survey, Told};
+use super::{Damaged, Torn};
+use crate::error::{Error, Result};
+use crate::format::Bad;
+use crate::format::batch::Header;
+use crate::format::body::stamp_of;
+use crate::format::directory::Record;
+use crate::format::segment::{SEGMENT_START, segment_name};
+use crate::format::supplement::{Link, Supplement};
+use crate::places::Places;
+use crate::planted::{Bug, Bugs};
+use crate::replay::{lost_operations, operations, with_places};
+use crate::segment::Segment;
+use crate::segment::scan::{ScannedBatch, Scanner};
+use crate::state::{Aspect, Operation, State};
+
+/// What is known of a begun segment from elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) number: u64,
+    /// None where the file is missing, or where its salt is lost.
+    pub(super) segment: Option<&'a Segment>,
+    /// Why that is so.
+    pub(super) why: &'a str,
+    pub(super) link: Option<&'a Link>,
+    /// The next segment, if it can be read, and its link.
+    pub(super) next: Option<&'a Segment>,
+    pub(super) next_link: Option<&'a Link>,
+    pub(super) last: bool,
+    /// Everything up to this batch was durable.
+    pub(super) watermark: u64,
+}
+
+impl Known<'_> {
+    /// The last batch of the segment that is known to be durable, and where its batches end at the latest.
+    fn durable(&self) -> Option<(u64, u64)> {
+        match (self.next_link, self.last) {
+            (Some(next), _) => Some((next.sequence, next.end)),
+            (None, true) => Some((self.watermark, u64::MAX)),
+            (None, false) => None,
+        }
+    }
+}
+
+/// How far replay has come.
+#[derive(Debug)]
+pub(super) struct Replay {
+    bugs: Bugs,
+    pub(super) state: State<Places>,
+    pub(super) end: Link,
+    /// Are the sums of the last batch not known, so that whatever comes next follows it?
+    pub(super) unsure: bool,
+    /// Is it not even known which batch was the last one?
+    lost_count: bool,
+    pub(super) batches: u64,
+    pub(super) tail_batches: Vec<(u64, u64)>,
+    pub(super) unechoed: Vec<(u64, Vec<Record>)>,
+    pub(super) unechoed_link: Option<(u64, Link)>,
+    /// Where the last begun segment stops being whole, and why.
+    pub(super) stop: Option<Torn>,
+    /// The last begun segment holds no whole batch: it counts as not begun.
+    pub(super) torn_begin: bool,
+    pub(super) damaged: Vec<Damaged>,
+    /// Batches up to this one are spoken for by an echo.
+    told_through: u64,
+}
+
+/// Why replay of a segment does not go on.
+#[derive(Debug)]
+struct Stop {
+    position: u64,
+    why: String,
+}
+
+impl Replay {
+    pub(super) fn new(bugs: Bugs) -> Replay {
+        Replay {
+            bugs,
+            state: State::default(),
+            end: Link::default(),
+            unsure: false,
+            lost_count: false,
+            batches: 0,
+            tail_batches: Vec::new(),
+            unechoed: Vec::new(),
+            unechoed_link: None,
+            stop: None,
+            torn_begin: false,
+            damaged: Vec::new(),
+            told_through: 0,
+        }
+    }
+
+    /// Replays one begun segment.
+    pub(super) fn segment(&mut self, known: Known<'_>) -> Result<()> {
+        self.enter(&known)?;
+        let before = self.end.sequence;
+        let stop = match known.segment {
+            Some(segment) => self.walk(segment, &known)?,
+            None => Stop { position: SEGMENT_START, why: known.why.to_owned() },
+        };
+        let begun_in_vain = known.last && self.end.sequence == before;
+        if let Some((durable, _)) = known.durable()
+            && self.end.sequence < durable
+        {
+            // What is missing at the end was durable, too.
+            self.lose(&known, stop.position, durable, &stop.why)?;
+            self.end = known.next_link.copied().unwrap_or(Link {
+                segment: known.number,
+                salt: known.segment.map(|segment| segment.header.salt).unwrap_or_default(),
+                end: stop.position,
+                sequence: durable,
+                sums: 0,
+            });
+            self.unsure = known.next_link.is_none();
+            return Ok(());
+        }
+        if let Some(next) = known.next_link {
+            self.leave(&known, next, &stop)?;
+        }
+        if known.last {
+            self.torn_begin = begun_in_vain;
+            let batch = self.end.sequence + 1;
+            self.stop = Some(Torn { file: segment_name(known.number), offset: stop.position, batch, detail: stop.why });
+        }
+        Ok(())
+    }
+
+    /// A segment must begin where the one before it ends.
+    fn enter(&mut self, known: &Known<'_>) -> Result<()> {
+        let is_first = self.batches == 0 && self.end == Link::default();
+        let Some(link) = known.link else {
+            self.unsure |= !is_first || known.number > 1;
+            self.lost_count = is_first && known.number > 1;
+            return Ok(());
+        };
+        if is_first {
+            self.end = *link; // The oldest live segment: what lay before it was released.
+        }
+        if self.unsure && link.sequence >= self.end.sequence {
+            if link.sequence > self.end.sequence {
+                self.lose(known, SEGMENT_START, link.sequence, "the end of the segment before is lost")?;
+            }
+            (self.end, self.unsure) = (*link, false);
+        }
+        match *link == self.end {
+            true => Ok(()),
+            false => {
+                let detail = format!("its link names {link:?}, the log ends as {:?}", self.end);
+                Err(corrupt(known.number, SEGMENT_START, Some(self.end.sequence + 1), detail))
+            }
+        }
+    }
+
+    /// A segment must end where the next one's link says.
+    fn leave(&mut self, known: &Known<'_>, next: &Link, stop: &Stop) -> Result<()> {
+        let is_unknown = self.unsure || next.sums == 0;
+        if is_unknown && self.end.sequence == next.sequence {
+            (self.end, self.unsure) = (*next, false);
+        }
+        if self.end == *next || self.bugs.has(Bug::ChainUnchecked) {
+            return Ok(());
+        }
+        let found = self.end;
+        let detail = format!("{}; the next segment's link names {next:?}, the log ends as {found:?}", stop.why);
+        Err(corrupt(known.number, stop.position, Some(found.sequence + 1), detail))
+    }
+
+    /// Applies the batches that follow each other, and what can be had behind a gap, at most up to where the next link says
+    /// that the segment ends.
+    fn walk(&mut self, segment: &Segment, known: &Known<'_>) -> Result<Stop> {
+        self.tail_batches.clear();
+        let mut scanner = Scanner::new(segment, known.last)?;
+        let mut position = SEGMENT_START;
+        let is_open = |end: &Link, position| {
+            known.next_link.is_none_or(|next| position < next.end && end.sequence < next.sequence)
+        };
+        while is_open(&self.end, position) {
+            let Link { sequence, sums, .. } = self.end;
+            let is_unchained = self.unsure || self.bugs.has(Bug::ChainUnchecked);
+            let is_uncounted = self.lost_count;
+            let follows = |header: &Header| {
+                is_uncounted || (header.sequence == sequence + 1 && (header.chain == sums || is_unchained))
+            };
+            let why = match scanner.next_batch(position, follows)? {
+                Ok(batch) => {
+                    position = self.batch(segment, batch)?;
+                    continue;
+                }
+                Err(Bad::Damaged(detail) | Bad::Newer(detail)) => detail,
+            };
+            match self.resume(segment, known, &mut scanner, position, &why)? {
+                Some(behind) => position = behind,
+                None => return Ok(Stop { position, why }),
+            }
+        }
+        Ok(Stop { position, why: String::new() })
+    }
+
+    /// Looks behind a bad batch that was durable for the next one of which anything can be read, and takes the log up there.
+    /// Returns where that one ends. None if the batch is torn, or nothing behind it is to be believed.
+    fn resume(
+        &mut self,
+        segment: &Segment,
+        known: &Known<'_>,
+        scanner: &mut Scanner<'_>,
+        position: u64,
+        why: &str,
+    ) -> Result<Option<u64>> {
+        let Some((durable, end)) = known.durable() else { return Ok(None) };
+        if self.end.sequence >= durable && !self.lost_count {
+            return Ok(None);
+        }
+        // The batch behind the last durable one stands in a row with it.
+        let most = if known.next_link.is_some() { durable } else { durable + 1 };
+        let sightings = scanner.sightings(position)?;
+        let believed = sightings
+            .iter()
+            .map(|sighting| sighting.header)
+            .find(|header| header.offset < end && (self.end.sequence + 1..=most).contains(&header.sequence));
+        let Some(header) = believed else { return Ok(None) };
+        if self.lost_count {
+            // Nobody knows how many came before.
+            self.end.sequence = header.sequence.saturating_sub(2).max(self.end.sequence);
+            self.lost_count = false;
+        }
+        if header.sequence > self.end.sequence + 1 {
+            self.lose(known, position, header.sequence - 1, why)?;
+        } else if !self.unsure && header.chain != self.end.sums {
+            // Both are whole, and one of them is not what was written: what it did is in doubt.
+            self.damage(known, header.offset, header.sequence, header.sequence, false, "it follows another batch");
+            self.state.lose_batches(header.sequence, header.sequence, known.number);
+        }
+        self.remains(segment, known, scanner, &header)?;
+        Ok(header.batch_bytes().map(|bytes| header.offset + bytes))
+    }
+
+    /// Takes what can be read of a batch whose header is valid, whatever became of the rest.
+    fn remains(
+        &mut self,
+        segment: &Segment,
+        known: &Known<'_>,
+        scanner: &mut Scanner<'_>,
+        header: &Header,
+    ) -> Result<()> {
+        let sequence = header.sequence;
+        if let Ok(whole) = scanner.next_batch(header.offset, |found| found.sequence == sequence)? {
+            self.unsure = false;
+            return self.batch(segment, whole).map(drop);
+        }
+        let remains = scanner.remains(header)?;
+        let end = header.offset + header.batch_bytes().unwrap_or_default();
+        let Some((records, supplement)) = remains.front else {
+            self.lose(known, header.offset, sequence, "its directory or supplement is damaged")?;
+            self.follow(segment, header, end);
+            return Ok(());
+        };
+        let site = Site {
+            segment: header.segment,
+            bodies_at: header.offset + header.front_bytes(),
+            stamp: stamp_of(&segment.header.salt),
+        };
+        self.damage(known, header.offset, sequence, sequence, true, "its bodies are damaged in part");
+        if sequence > self.told_through {
+            for (group, operation) in salvage(&records, &remains.bodies, site) {
+                self.apply(segment, header, group, operation)?;
+            }
+        }
+        self.batches += 1;
+        self.tail_batches.push((records.len() as u64, end - header.offset));
+        self.follow(segment, header, end);
+        self.note_echo(header.segment, sequence, records, supplement);
+        Ok(())
+    }
+
+    /// The log goes on behind this batch.
+    fn follow(&mut self, segment: &Segment, header: &Header, end: u64) {
+        let sums = Header::sums(&header.encode(), header.directory_crc);
+        self.end = Link { segment: header.segment, salt: segment.header.salt, end, sequence: header.sequence, sums };
+        self.unsure = false;
+    }
+
+    /// Applies one whole batch and returns where it ends.
+    fn batch(&mut self, segment: &Segment, batch: ScannedBatch) -> Result<u64> {
+        let ScannedBatch { header, sums, records, supplement, contents, bodies_at, end } = batch;
+        if header.sequence > self.told_through {
+            for (group, operation) in operations(&records, &contents, with_places(header.segment, bodies_at)) {
+                if self.bugs.has(Bug::TruncationForgotten) && matches!(operation, Operation::Truncate { .. }) {
+                    continue;
+                }
+                self.apply(segment, &header, group, operation)?;
+            }
+        }
+        self.batches += 1;
+        self.lost_count = false;
+        self.tail_batches.push((records.len() as u64, end - header.offset));
+        self.end = Link { segment: header.segment, salt: header.salt, end, sequence: header.sequence, sums };
+        self.unsure = false;
+        self.note_echo(header.segment, header.sequence, records, supplement);
+        Ok(end)
+    }
+
+    /// An append below the next index proves that a truncation before it was lost: what is in its way was gone.
+    fn apply(&mut self, segment: &Segment, header: &Header, group: u64, operation: Operation<Places>) -> Result<()> {
+        let copy = operation.clone();
+        match self.state.apply(group, operation, header.segment) {
+            Err(Error::NotContiguous { expected, got, .. }) => {
+                let detail =
+                    format!("a truncation before it was lost: group {group} goes on at {got}, not at {expected}");
+                let file = segment.name();
+                let (first_batch, last_batch) = (header.sequence, header.sequence);
+                self.damaged.push(Damaged {
+                    file,
+                    offset: header.offset,
+                    first_batch,
+                    last_batch,
+                    known: false,
+                    detail,
+                });
+                for step in [Operation::Truncate { from: got }, copy, Operation::Lose(Aspect::Log)] {
+                    self.state.apply(group, step, header.segment)?;
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// The batches behind the last one are lost, up to this one.
+    fn lose(&mut self, known: &Known<'_>, offset: u64, through: u64, why: &str) -> Result<()> {
+        let mut survey = Survey::default();
+        let (durable, _) = known.durable().unwrap_or((through, 0));
+        for segment in known.segment.into_iter().chain(known.next) {
+            let last = if segment.header.number == known.number { durable.max(through) } else { u64::MAX };
+            survey.add(segment, last)?;
+        }
+        let mut first = (self.end.sequence + 1).max(self.told_through + 1);
+        while first <= through {
+            match survey.tell(first, through, &self.unechoed) {
+                Told::By { records, through: told } => {
+                    self.damage(known, offset, first, told.min(through), true, why);
+                    for record in &records {
+                        for (group, operation) in lost_operations(record, known.number) {
+                            self.apply_lost(group, operation, known.number)?;
+                        }
+                    }
+                    self.told_through = told;
+                    first = told + 1;
+                }
+                Told::Unknown { through: unknown } => {
+                    self.damage(known, offset, first, unknown, false, why);
+                    self.state.lose_batches(first, unknown, known.number);
+                    first = unknown + 1;
+                }
+            }
+        }
+        self.end.sequence = through;
+        self.unsure = true;
+        Ok(())
+    }
+
+    fn apply_lost(&mut self, group: u64, operation: Operation<Places>, home: u64) -> Result<()> {
+        let copy = operation.clone();
+        match (self.state.apply(group, operation, home), &copy) {
+            (Err(Error::NotContiguous { got, .. }), _) => {
+                self.state.apply(group, Operation::Truncate { from: got }, home)?;
+                self.state.apply(group, copy, home)
+            }
+            (other, _) => other,
+        }
+    }
+
+    /// Batches may have been lost behind the end of the log, and nothing tells of them.
+    pub(super) fn lose_end(&mut self, number: u64, detail: &str) {
+        let first = self.end.sequence + 1;
+        let damaged = Damaged {
+            file: segment_name(number),
+            offset: 0,
+            first_batch: first,
+            last_batch: first,
+            known: false,
+            detail: detail.into(),
+        };
+        self.damaged.push(damaged);
+        self.state.lose_batches(first, first, number);
+        (self.end.sequence, self.end.sums, self.unsure) = (first, 0, true);
+    }
+
+    fn damage(&mut self, known: &Known<'_>, offset: u64, first: u64, last: u64, is_known: bool, why: &str) {
+        self.damaged.push(Damaged {
+            file: segment_name(known.number),
+            offset,
+            first_batch: first,
+            last_batch: last,
+            known: is_known,
+            detail: why.into(),
+        });
+    }
+
+    /// Keeps what no later batch has repeated.
+    fn note_echo(&mut self, segment: u64, sequence: u64, records: Vec<Record>, supplement: Supplement) {
+        if let Some(echo) = supplement.echo {
+            self.unechoed.retain(|(sequence, _)| *sequence > echo.through);
+            if echo.link.map(|(segment, _)| segment) == self.unechoed_link.map(|(segment, _)| segment) {
+                self.unechoed_link = None;
+            }
+        }
+        if let Some(link) = supplement.link {
+            self.unechoed_link = Some((segment, link));
+        }
+        self.unechoed.push((sequence, records));
+    }
+}
