@@ -20,8 +20,8 @@ GO = GOTOOLCHAIN=local GOPROXY=off GOWORK=off
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-c test-go go-native test-python test-elixir test-languages test-deep check bench doc header \
-    install fuzz crash-sweep
+.PHONY: help setup demo test test-c test-go go-native test-python test-elixir test-languages test-reader test-deep check \
+    bench doc header install fuzz crash-sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,7 +39,8 @@ test: setup ## every test that fits into minutes, the examples in the documentat
 	    'make --no-print-directory test-go' \
 	    'make --no-print-directory test-python' \
 	    'make --no-print-directory test-elixir' \
-	    'make --no-print-directory test-languages'
+	    'make --no-print-directory test-languages' \
+	    'python3 -B -m unittest discover -s tests/reader'
 
 test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
 	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \
@@ -68,6 +69,10 @@ test-elixir: setup ## the Elixir package: its tests, its driver, and a project o
 
 test-languages: ## every script by every driver, and stores killed in mid-write handed from each language to each
 	@tests/timed $@ 'cargo build --locked -p duramen-driver' 'tests/run'
+
+test-reader: ## the reader that knows nothing but FORMAT.md: the page's examples, and the stores that this crate writes
+	@tests/timed $@ 'python3 -B -m unittest discover -s tests/reader' \
+	    'cargo test --locked -p duramen --test independent_reader'
 
 test-deep: setup ## the long tests, then fuzzing for SECONDS=60
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \

@@ -5,6 +5,8 @@
 //! `DURAMEN_SCRIPT_SEED=7 cargo test -p duramen --test random_scripts replay -- --nocapture` runs one script again, step
 //! by step. `DURAMEN_SCRIPTS=100000` runs more of them.
 
+#[path = "support/maker.rs"]
+mod maker;
 #[path = "support/model.rs"]
 mod model;
 #[path = "support/random.rs"]
@@ -106,7 +108,7 @@ fn replay() {
 /// Runs a script; a panic in the store is a failure like any other.
 fn run(script: &Script, is_told: bool) -> (Tally, Result<(), String>) {
     let mut tally = Tally::default();
-    let result = catch_unwind(AssertUnwindSafe(|| script.run(&mut tally, is_told)));
+    let result = catch_unwind(AssertUnwindSafe(|| script.run(&mut tally, is_told, None)));
     let result = result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         Err(text.or(panic.downcast_ref::<&str>().map(|text| text.to_string())).unwrap_or("a panic".into()))

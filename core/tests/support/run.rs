@@ -7,11 +7,11 @@
 //! what ends an opening, maintenance. It changes nothing that can be seen, except that it may carry notes. So positions
 //! are looked at before and after each call, and what came between has the state of the batch before it.
 
-use crate::model::{self, Change, Group, Limits, Model, Refusal, SmallLimits, Taken};
-use crate::random::data_of;
+use crate::maker::{Maker, name_of_key, resolve};
+use crate::model::{self, Change, Group, Limits, Model, Refusal, SmallLimits};
 use crate::script::{
-    At, BATCH_BYTES_MAX, BLOB_BYTES_MAX, Crash, ENTRY_BYTES_MAX, End, Entries, Flaw, GROUPS, GROUPS_MAX, Key, Look,
-    META_BYTES_MAX, Order, PageLimit, Part, Script, Step, What,
+    At, BATCH_BYTES_MAX, BLOB_BYTES_MAX, Crash, ENTRY_BYTES_MAX, End, GROUPS_MAX, Look, META_BYTES_MAX, PageLimit,
+    Part, Script, Step,
 };
 use crate::stop::{Watch, after_crash};
 use crate::tally::{Tally, name_of};
@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-const DIRECTORY: &str = "/store";
+pub(crate) const DIRECTORY: &str = "/store";
 
 /// How many batches that nobody asked for may come where their number cannot be looked at: while a store ends.
 const SILENT_MAX: u64 = 64;
@@ -32,7 +32,10 @@ const LIMITS: Limits = Limits { entry_bytes: ENTRY_BYTES_MAX, batch_bytes: BATCH
 
 // ------------------------------------------------------------------------------------------------------------- the run
 
-type Checked<T = ()> = Result<T, String>;
+pub(crate) type Checked<T = ()> = Result<T, String>;
+
+/// Is shown, for each opening, the disk before it and what the store then held.
+pub(crate) type Witness<'a> = &'a mut dyn FnMut(&SimulatedDisk, &Model) -> Checked;
 
 macro_rules! ensure {
     ($true:expr, $($words:tt)+) => {
@@ -43,8 +46,9 @@ macro_rules! ensure {
 }
 
 impl Script {
-    /// Carries the script out. An error says what the store did and what it should have done.
-    pub(crate) fn run(&self, tally: &mut Tally, is_told: bool) -> Checked {
+    /// Carries the script out, before a witness if there is one. An error says what the store did and what it should have
+    /// done.
+    pub(crate) fn run<'a>(&self, tally: &'a mut Tally, is_told: bool, witness: Option<Witness<'a>>) -> Checked {
         let disk = SimulatedDisk::new(self.seed);
         let options = Options::new().bugs(self.bugs).segment_bytes(self.segment_bytes).groups_max(GROUPS_MAX);
         let options = options.entry_bytes_max(ENTRY_BYTES_MAX).batch_bytes_max(BATCH_BYTES_MAX);
@@ -53,7 +57,6 @@ impl Script {
         let options = options.cache_bytes([0, 16 << 20, 256 << 10][usize::try_from(self.seed % 3).expect("below 3")]);
         let store = open(&options, &disk)?;
         let states = BTreeMap::from([(0, Model::default())]);
-        let seed = self.seed;
         let mut run = Run {
             options,
             disk,
@@ -62,9 +65,9 @@ impl Script {
             floor: 0,
             accepted: 0,
             told: Vec::new(),
-            seed,
-            made: 0,
+            maker: Maker::new(self.seed),
             tally,
+            witness,
         };
         for (at, step) in self.steps.iter().enumerate() {
             if is_told {
@@ -100,10 +103,9 @@ struct Run<'a> {
     accepted: u64,
     /// Positions that were asked for with `on_durable` and not yet called.
     told: Vec<(u64, Told)>,
-    seed: u64,
-    /// How many entries were made, so that no two have the same data.
-    made: u64,
+    maker: Maker,
     tally: &'a mut Tally,
+    witness: Option<Witness<'a>>,
 }
 
 impl Run<'_> {
@@ -582,6 +584,7 @@ impl Run<'_> {
     /// Opens the store and compares it with the model after as many batches as it says it found. Returns their number,
     /// and the model as it is there.
     fn open_and_check(&mut self, lowest: u64) -> Checked<(u64, Model)> {
+        let before = self.witness.is_some().then(|| self.disk.kill());
         let store = open(&self.options, &self.disk)?;
         let report = store.recovery_report();
         let found = report.last_batch;
@@ -596,6 +599,9 @@ impl Run<'_> {
         };
         if expected.noted.keys().any(|group| seen.commit(*group) != expected.newest_note(*group)) {
             self.tally.see("a note that is lost");
+        }
+        if let (Some(witness), Some(before)) = (&mut self.witness, &before) {
+            witness(before, &dump)?;
         }
         self.store = Some(store);
         Ok((found, seen))
@@ -779,81 +785,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    // -- from relative to absolute
-
     /// The changes of a batch; each part is resolved against what those before it leave.
     fn changes(&mut self, parts: &[Part]) -> Vec<(u64, Change)> {
-        let mut draft = self.model().clone();
-        let mut changes = Vec::new();
-        for Part { group, what } in parts {
-            let change = self.change(*group, &draft.group(*group), what);
-            // What is refused leaves the draft as it is.
-            let _ = draft.apply(&[(*group, change.clone())], &Limits::NONE);
-            changes.push((*group, change));
-        }
-        changes
-    }
-
-    fn change(&mut self, group: u64, log: &Group, what: &What) -> Change {
-        match what {
-            What::Append(at, entries) => Change::Append(self.entries(resolve(*at, group, log), log, entries)),
-            What::Replace(at, entries) => {
-                let index = resolve(*at, group, log);
-                Change::Replace(index, self.entries(index, log, entries))
-            }
-            What::Put(at, entries, order) => {
-                let entries = self.entries(resolve(*at, group, log), log, entries);
-                Change::Put(in_order(entries, *order))
-            }
-            What::Truncate(at) => Change::Truncate(resolve(*at, group, log)),
-            What::Remove(at, count) => {
-                let first = resolve(*at, group, log);
-                Change::Remove(first..first.saturating_add(*count))
-            }
-            What::Purge { at, more, blob } => {
-                let index = resolve(*at, group, log);
-                let term = log.term(group, index).unwrap_or(1) + more;
-                Change::Purge(Boundary { index, term, blob: self.blob(*blob) })
-            }
-            What::Snapshot { install, at, more, bytes } => {
-                let index = resolve(*at, group, log);
-                let term = log.term(group, index).unwrap_or(1) + more;
-                let taken = Arc::new(Taken { index, term, config: self.blob(10), data: self.blob(*bytes) });
-                if *install { Change::InstallSnapshot(taken) } else { Change::SaveSnapshot(taken) }
-            }
-            What::Reset(next) => Change::Reset(next.map(|at| resolve(at, group, log))),
-            What::DropGroup => Change::DropGroup,
-            What::HardState(state) => Change::HardState(*state),
-            What::SetMeta(key, bytes) => Change::SetMeta(name_of_key(*key), self.blob(*bytes)),
-            What::DeleteMeta(key) => Change::DeleteMeta(name_of_key(*key)),
-        }
-    }
-
-    fn blob(&mut self, bytes: usize) -> Vec<u8> {
-        self.made += 1;
-        data_of(bytes, &[self.seed, self.made])
-    }
-
-    fn entries(&mut self, first: u64, log: &Group, wanted: &Entries) -> Vec<Entry> {
-        let term = log.last().map_or(1, |last| last.term);
-        let mut entries = Vec::new();
-        for (at, bytes) in (0..).zip(&wanted.bytes) {
-            self.made += 1;
-            let is_last = at + 1 == wanted.bytes.len() as u64;
-            let index = first.saturating_add(at);
-            let kind = u8::try_from(self.made % 256).expect("it is below 256");
-            let data = data_of(*bytes, &[self.seed, self.made]);
-            entries.push(Entry::new(index, term + u64::from(wanted.new_term && is_last), data).with_kind(kind));
-        }
-        if let [.., before, last] = &mut entries[..] {
-            last.index = match wanted.flaw {
-                Flaw::None => last.index,
-                Flaw::Gap => last.index.saturating_add(1),
-                Flaw::Duplicate => before.index,
-                Flaw::Descending => before.index.saturating_sub(1),
-            };
-        }
-        entries
+        let draft = self.model().clone();
+        self.maker.changes(draft, parts)
     }
 
     fn see_write(&mut self, changes: &[(u64, Change)], durability: Durability) {
@@ -899,42 +834,6 @@ struct Query {
 impl Query {
     fn new(call: &'static str, index: u64) -> Query {
         Query { call, index }
-    }
-}
-
-fn resolve(at: At, group: u64, log: &Group) -> u64 {
-    let start = GROUPS.iter().find(|(number, _)| *number == group).map_or(1, |(_, start)| *start);
-    let (first, next) = log.bounds().map_or((start, start), |bounds| (bounds.start, bounds.end));
-    match at {
-        At::Next => next,
-        At::Gap(more) => next.saturating_add(more),
-        At::Back(less) => next.saturating_sub(less),
-        At::Below(less) => first.saturating_sub(less),
-        At::Reserved => u64::MAX,
-    }
-}
-
-fn in_order(mut entries: Vec<Entry>, order: Order) -> Vec<Entry> {
-    let first = entries.first().map_or(0, |entry| entry.index);
-    for (at, entry) in (0..).zip(&mut entries) {
-        match order {
-            Order::Ascending | Order::Descending => {}
-            Order::Sparse => entry.index = first.saturating_add(2 * at),
-            Order::Twice => entry.index = first.saturating_add(at / 2),
-        }
-    }
-    if matches!(order, Order::Descending) {
-        entries.reverse();
-    }
-    entries
-}
-
-fn name_of_key(key: Key) -> String {
-    match key {
-        Key::Nth(nth) => format!("key {nth}"),
-        Key::Empty => String::new(),
-        Key::Longest => "k".repeat(255),
-        Key::TooLong => "k".repeat(256),
     }
 }
 
