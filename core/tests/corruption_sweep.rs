@@ -10,8 +10,8 @@ mod sweep {
 
 use duramen::io::SimulatedDisk;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use sweep::damage::{Damage, Kind, all};
 use sweep::golden::{DIRECTORY, GROUPS, Golden, closed, crashed, open};
@@ -42,8 +42,9 @@ fn the_golden_stores_have_everything() {
         let names = names(&golden.disk);
         let bytes: usize = names.iter().map(|name| golden.disk.contents(DIRECTORY, name).unwrap().len()).sum();
         let segments = names.iter().filter(|name| name.ends_with(".seg")).count();
-        println!("{}: {bytes} bytes in {names:?}", golden.name);
-        assert!(bytes <= 192 << 10, "{bytes} bytes");
+        let sizes: Vec<_> = names.iter().map(|name| golden.disk.contents(DIRECTORY, name).unwrap().len()).collect();
+        println!("{}: {bytes} bytes in {names:?}: {sizes:?}", golden.name);
+        assert!(bytes <= 216 << 10, "{bytes} bytes");
         assert!(segments >= 5, "three sealed ones, the active one and a prepared one: {names:?}");
         assert!(golden.history.len() > 12 && GROUPS.len() == 3);
         assert_eq!(names.iter().filter(|name| name.ends_with(".snap")).count(), 1, "{names:?}");
@@ -62,9 +63,14 @@ fn names(disk: &SimulatedDisk) -> Vec<String> {
     duramen::io::Disk::open_directory(disk, DIRECTORY.as_ref(), false).unwrap().list().unwrap()
 }
 
+/// Every so many bytes are damaged: all of them, unless a quick look is asked for.
+fn step() -> usize {
+    std::env::var("DURAMEN_SWEEP_STEP").map_or(1, |step| step.parse().expect("a number of bytes"))
+}
+
 /// Does every damage to the store, on all processors.
 fn sweep(golden: &Golden) -> Counts {
-    let damages = all(golden, &names(&golden.disk));
+    let damages = all(golden, &names(&golden.disk), step());
     let (next, counts) = (AtomicUsize::new(0), Mutex::new(Counts::new()));
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -109,6 +115,11 @@ fn try_damage(golden: &Golden, damage: &Damage) -> Result<Verdict, String> {
     let found = store.damage().map_err(|error| error.to_string())?;
     let picture = Picture::of(&store, &GROUPS);
     drop(store);
+    let told = !report.damaged.is_empty() || !found.is_empty();
+    // Of the bytes those that nobody misses need no second look.
+    if damage.is_of_a_byte() && !told && report.torn.is_none() {
+        return judge(golden, &picture, told);
+    }
     let again = open(&disk).map_err(|error| format!("the second opening: {error}"))?;
     let second = again.recovery_report();
     // The first opening may have told the manifest how far the log was durable.
@@ -118,5 +129,5 @@ fn try_damage(golden: &Golden, damage: &Damage) -> Result<Verdict, String> {
     if again.damage().map_err(|error| error.to_string())? != found {
         return Err(format!("the second opening finds other damage than {found:?}"));
     }
-    judge(golden, &picture, !report.damaged.is_empty() || !found.is_empty())
+    judge(golden, &picture, told)
 }

@@ -92,6 +92,8 @@ pub(crate) struct Recovered {
     /// The segments behind them; `None` where the header is bad or the file was never finished.
     pub(crate) prepared: BTreeMap<u64, Option<Segment>>,
     pub(crate) report: RecoveryReport,
+    /// The last batch that is known to be durable.
+    pub(crate) durable: u64,
     /// Where the log ends: the link that the next segment will carry.
     pub(crate) end: Link,
     /// Does a header lie behind that end, in the same segment? Then what was cut might come back if writing went on there.
@@ -185,6 +187,7 @@ fn judge(replay: Replay, segments: Segments, begun: &Begun, slot: &Slot) -> Reco
             torn,
             damaged: replay.damaged,
         },
+        durable: replay.durable.unwrap_or(end.sequence),
         end,
         has_rest,
         tail_batches: replay.tail_batches,

@@ -60,6 +60,8 @@ pub(super) struct Replay {
     pub(super) end: Link,
     /// Are the sums of the last batch not known, so that whatever comes next follows it?
     pub(super) unsure: bool,
+    /// The last batch that is known to be durable, where one that nobody has seen is counted behind it.
+    pub(super) durable: Option<u64>,
     /// Is it not even known which batch was the last one?
     lost_count: bool,
     pub(super) batches: u64,
@@ -89,6 +91,7 @@ impl Replay {
             state: State::default(),
             end: Link::default(),
             unsure: false,
+            durable: None,
             lost_count: false,
             batches: 0,
             tail_batches: Vec::new(),
@@ -339,7 +342,8 @@ impl Replay {
     /// The batches behind the last one are lost, up to this one.
     fn lose(&mut self, known: &Known<'_>, offset: u64, through: u64, why: &str) -> Result<()> {
         let mut survey = Survey::default();
-        let (durable, _) = known.durable().unwrap_or((through, 0));
+        // What was cut from a segment tells of batches that others have replaced.
+        let (durable, _) = known.durable().filter(|_| !known.last).unwrap_or((u64::MAX, 0));
         for segment in known.segment.into_iter().chain(known.next) {
             let last = if segment.header.number == known.number { durable.max(through) } else { u64::MAX };
             survey.add(segment, last)?;
@@ -383,6 +387,7 @@ impl Replay {
     /// Batches may have been lost behind the end of the log, and nothing tells of them.
     pub(super) fn lose_end(&mut self, number: u64, detail: &str) {
         let first = self.end.sequence + 1;
+        self.durable = Some(self.end.sequence);
         let damaged = Damaged {
             file: segment_name(number),
             offset: 0,

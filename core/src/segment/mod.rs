@@ -47,6 +47,8 @@ impl Growth {
 pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) file: Arc<dyn File>,
+    /// The copy of the header that is written first when it changes: one that is bad, so that the other one stays.
+    first_copy: u64,
 }
 
 impl Segment {
@@ -66,7 +68,8 @@ impl Segment {
             Some((old_name, file)) => directory.rename(&old_name, NEW_SEGMENT_NAME).map(|()| file),
             None => directory.create(NEW_SEGMENT_NAME),
         };
-        let segment = Segment { header, file: file.map_err(|error| Error::io("create", &name, error))? };
+        let file = file.map_err(|error| Error::io("create", &name, error))?;
+        let segment = Segment { header, file, first_copy: 0 };
         growth.grow(&*segment.file, header.capacity).map_err(|error| Error::io("allocate", &name, error))?;
         segment.write_header()?;
         directory.rename(NEW_SEGMENT_NAME, &name).map_err(|error| Error::io("name", &name, error))?;
@@ -81,12 +84,15 @@ impl Segment {
         let name = segment_name(number);
         let file = directory.open(&name, Access::ReadWrite).map_err(|error| Error::io("open", &name, error))?;
         let bytes = file.len().map_err(|error| Error::io("read the size of", &name, error))?;
-        let (mut headers, mut why) = (Vec::new(), String::new());
+        let (mut headers, mut first_copy, mut why) = (Vec::new(), 0, String::new());
         for copy in 0..COPIES {
             match read_header(&*file, &name, copy * BLOCK_BYTES)? {
                 Ok(header) if header.number == number && header.store == *store => headers.push(header),
-                Ok(header) => why = format!("it is that of segment {} of this or another store", header.number),
-                Err(Bad::Damaged(detail)) => why = detail,
+                Ok(header) => {
+                    (first_copy, why) =
+                        (copy, format!("it is that of segment {} of this or another store", header.number));
+                }
+                Err(Bad::Damaged(detail)) => (first_copy, why) = (copy, detail),
                 Err(Bad::Newer(found)) => {
                     return Err(Error::UnsupportedFormat { file: name, found, supported: "1".into() });
                 }
@@ -94,11 +100,11 @@ impl Segment {
         }
         let Some(first) = headers.first().copied() else {
             let header = SegmentHeader { store: *store, number, salt: Salt::default(), capacity: bytes };
-            return Ok(Opened::Headless(Segment { header, file }, why));
+            return Ok(Opened::Headless(Segment { header, file, first_copy }, why));
         };
         // A crash leaves two that differ only where no batch counts. So where one of them has batches the other is stale.
-        let segments = headers.iter().map(|header| Segment { header: *header, file: Arc::clone(&file) });
-        let mut chosen = Segment { header: first, file: Arc::clone(&file) };
+        let segments = headers.iter().map(|header| Segment { header: *header, file: Arc::clone(&file), first_copy });
+        let mut chosen = Segment { header: first, file: Arc::clone(&file), first_copy };
         if headers.iter().any(|header| *header != first) {
             for segment in segments {
                 if Scanner::new(&segment, true)?.sighting(SEGMENT_START)?.is_some() {
@@ -131,12 +137,12 @@ impl Segment {
         if self.file.len().map_err(|error| not_grown("measure", error))? < header.capacity {
             growth.grow(&*self.file, header.capacity).map_err(|error| not_grown("allocate", error))?;
         }
-        let renewed = Segment { header, file: Arc::clone(&self.file) };
-        // One copy after the other: a crash that spoiled both would leave a file to be made anew, on a disk that may be full.
-        for copy in 0..COPIES {
+        let renewed = Segment { header, file: Arc::clone(&self.file), first_copy: self.first_copy };
+        // One copy after the other, so that no crash spoils both: where both are bad it is damage.
+        for copy in (0..COPIES).map(|step| (self.first_copy + step) % COPIES) {
             renewed.write_copy(copy).and_then(|()| renewed.flush()).map_err(Renewal::InDoubt)?;
         }
-        *self = renewed;
+        *self = Segment { first_copy: 0, ..renewed };
         Ok(())
     }
 

@@ -183,9 +183,9 @@ impl Shared {
         let lock = take_lock(path, &*directory)?;
         let mut manifest = open_manifest(options, path, &*directory)?;
         let recovered = recover(&*directory, &manifest, options.bugs)?;
-        if !recovered.report.clean && recovered.end.sequence > manifest.slot.watermark {
+        if !recovered.report.clean && recovered.durable > manifest.slot.watermark {
             // The tail was flushed and read back: it is durable now, and no later opening may call it torn.
-            manifest.write(|slot| (slot.clean, slot.watermark) = (false, recovered.end.sequence))?;
+            manifest.write(|slot| (slot.clean, slot.watermark) = (false, recovered.durable))?;
         }
         let direct = manifest.takes_direct_writes()?;
         let found = Opened { directory, lock, manifest, recovered, direct, predecessors };

@@ -2,6 +2,7 @@
 
 use super::golden::{DIRECTORY, Golden};
 use duramen::io::SimulatedDisk;
+use std::collections::HashSet;
 
 const BLOCK: usize = 4096;
 
@@ -34,32 +35,34 @@ pub(crate) enum Kind {
     CutFile,
 }
 
-/// All damages to all files that matter.
-pub(crate) fn all(golden: &Golden, names: &[String]) -> Vec<Damage> {
+/// All damages to all files that matter; of the bytes every `step`th is damaged.
+pub(crate) fn all(golden: &Golden, names: &[String], step: usize) -> Vec<Damage> {
     let contents = |name: &String| golden.disk.contents(DIRECTORY, name).expect("it is listed");
     let files: Vec<(&String, Vec<u8>)> =
         names.iter().filter(|name| *name != "LOCK").map(|name| (name, contents(name))).collect();
     let mut all = Vec::new();
     for (at, (name, bytes)) in files.iter().enumerate() {
-        let earlier = golden.earlier.contents(DIRECTORY, name).unwrap_or_default();
+        let earlier: Vec<Vec<u8>> =
+            golden.earlier.iter().filter_map(|disk| disk.contents(DIRECTORY, name).ok()).collect();
         let (_, neighbour) = &files[(at + 1) % files.len()];
         let mut add = |how| all.push(Damage { file: (*name).clone(), how });
         add(How::Missing);
         (0..bytes.len()).step_by(BLOCK).for_each(|at| add(How::Cut(at as u64)));
-        (0..bytes.len() as u64).for_each(|at| add(How::FlipBit(at)));
-        let nonzero = bytes.iter().enumerate().filter(|(_, byte)| **byte != 0);
+        (0..bytes.len()).step_by(step).for_each(|at| add(How::FlipBit(at as u64)));
+        let nonzero = bytes.iter().enumerate().step_by(step).filter(|(_, byte)| **byte != 0);
         nonzero.for_each(|(at, _)| add(How::ZeroByte(at as u64)));
         for (at, block) in bytes.chunks(BLOCK).enumerate().map(|(number, block)| (number * BLOCK, block)) {
             let next = bytes.get(at + BLOCK..).filter(|rest| !rest.is_empty()).unwrap_or(bytes);
-            let candidates = [
+            let others = [
                 (Kind::ZeroedBlock, &[0; BLOCK][..]),
-                (Kind::StaleBlock, earlier.get(at..).unwrap_or_default()),
                 (Kind::OtherBlock, neighbour.get(at..).unwrap_or_default()),
                 (Kind::OtherBlock, next),
             ];
-            for (kind, other) in candidates {
+            let stale = earlier.iter().map(|earlier| (Kind::StaleBlock, earlier.get(at..).unwrap_or_default()));
+            let mut tried = HashSet::new();
+            for (kind, other) in others.into_iter().chain(stale) {
                 let other = &other[..other.len().min(block.len())];
-                if other.len() == block.len() && other != block {
+                if other.len() == block.len() && other != block && tried.insert(other) {
                     add(How::Block(kind, at as u64, other.to_vec()));
                 }
             }
@@ -77,6 +80,11 @@ impl Damage {
             How::Missing => Kind::MissingFile,
             How::Cut(_) => Kind::CutFile,
         }
+    }
+
+    /// Is it one of many of its kind?
+    pub(crate) fn is_of_a_byte(&self) -> bool {
+        matches!(self.how, How::FlipBit(_) | How::ZeroByte(_))
     }
 
     pub(crate) fn is_of_manifest(&self) -> bool {

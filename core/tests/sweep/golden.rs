@@ -7,7 +7,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 pub(crate) const DIRECTORY: &str = "/store";
-pub(crate) const SEGMENT_BYTES: u64 = 16 << 10;
+/// The smallest segment that takes a batch, with all that may yet have to go behind it.
+pub(crate) const SEGMENT_BYTES: u64 = 32 << 10;
 
 /// The groups that hold something.
 pub(crate) const GROUPS: [u64; 3] = [0, 1, 7];
@@ -16,8 +17,8 @@ pub(crate) const GROUPS: [u64; 3] = [0, 1, 7];
 pub(crate) struct Golden {
     pub(crate) name: &'static str,
     pub(crate) disk: SimulatedDisk,
-    /// The same disk in the middle of its life: what a write that never came leaves behind.
-    pub(crate) earlier: SimulatedDisk,
+    /// The same disk after each of its writes: what a write that never came leaves behind.
+    pub(crate) earlier: Vec<SimulatedDisk>,
     /// What the store held after each flush, oldest first. The last one is what it holds.
     pub(crate) history: Vec<Picture>,
     /// So many of the newest flushes may read as torn.
@@ -30,16 +31,16 @@ pub(crate) fn open(disk: &SimulatedDisk) -> duramen::Result<Store> {
 
 /// Closed: nothing of it may read as torn.
 pub(crate) fn closed() -> Golden {
-    let mut golden = written("closed", 0);
-    let store = open(&golden.disk).expect("the disk is sound");
+    let (store, golden) = written("closed", 0);
     store.close().expect("the disk is sound");
-    golden.disk = golden.disk.kill();
-    golden
+    Golden { disk: golden.disk.kill(), ..golden }
 }
 
 /// Stopped by a power cut that kept everything.
 pub(crate) fn crashed() -> Golden {
-    written("crashed", 1)
+    let (_store, golden) = written("crashed", 1);
+    let points = golden.disk.crash_points();
+    Golden { disk: points.disk_after(&points.all_new()), ..golden }
 }
 
 fn entries(group: u64, first: u64, count: u64, term: u64, bytes: usize) -> Vec<Entry> {
@@ -53,43 +54,38 @@ fn entries(group: u64, first: u64, count: u64, term: u64, bytes: usize) -> Vec<E
 
 fn snapshot(store: &Store, group: u64, index: u64, term: u64) -> duramen::UnnamedSnapshot {
     let mut writer = store.log(group).snapshot_writer().expect("the disk is sound");
-    writer.write_all(&vec![index as u8; 3000]).expect("the disk is sound");
+    writer.write_all(&vec![index as u8; 1000]).expect("the disk is sound");
     writer.finish(index, term, b"config").expect("the disk is sound")
 }
 
-fn written(name: &'static str, window: usize) -> Golden {
+fn written(name: &'static str, window: usize) -> (Store, Golden) {
     let disk = SimulatedDisk::new(5);
     let store = open(&disk).expect("the disk is sound");
     let mut history = vec![Picture::of(&store, &GROUPS)];
-    let mut earlier = disk.clone();
+    let mut earlier = vec![disk.kill()];
     let vote = |term, vote| HardState { term, vote, commit: None };
-    let steps = 22;
+    let steps = 15;
     for step in 0..steps {
         let term = 1 + step / 6;
         let batch = match step {
-            3 => Batch::new().log(1, |log| log.replace_from(4, &entries(1, 4, 6, 2, 300)).set_meta("node", b"a:1")),
+            3 => Batch::new().log(1, |log| log.replace_from(4, &entries(1, 4, 6, 2, 80)).set_meta("node", b"a:1")),
             6 => Batch::new().log(0, |log| log.purge(5, 1, b"conf").set_meta("id", &[7; 40])),
             8 => Batch::new().log(1, |log| log.save_snapshot(snapshot(&store, 1, 4, 2))),
             10 => Batch::new().log(7, |log| log.remove(3..5)).log(0, |log| log.truncate_from(20)),
-            13 => Batch::new().log(7, |log| log.put(&entries(7, 40, 3, 3, 200)).set_hard_state(vote(3, None))),
+            13 => Batch::new().log(7, |log| log.put(&entries(7, 40, 3, 3, 80)).set_hard_state(vote(3, None))),
             16 => Batch::new().log(1, |log| log.install_snapshot(snapshot(&store, 1, 7, 2)).delete_meta("node")),
             _ => GROUPS.into_iter().fold(Batch::new(), |batch, group| {
                 if (step + group) % 3 == 0 {
                     return batch.log(group, |log| log.set_hard_state(vote(term, Some(group + step))));
                 }
                 let next = store.log(group).bounds().expect("the store is open").map_or(1, |bounds| bounds.end);
-                let count = 1 + (step + group) % 4;
-                batch.log(group, |log| log.append(&entries(group, next, count, term, 250 + 60 * (step as usize % 9))))
+                let count = 1 + (step + group) % 3;
+                batch.log(group, |log| log.append(&entries(group, next, count, term, 40 + 20 * (step as usize % 9))))
             }),
         };
         store.write(batch).expect("the disk is sound");
         history.push(Picture::of(&store, &GROUPS));
-        if step == steps / 2 {
-            earlier = disk.kill();
-        }
+        earlier.push(disk.kill());
     }
-    let points = disk.crash_points();
-    let disk = points.disk_after(&points.all_new());
-    drop(store);
-    Golden { name, disk, earlier, history, window }
+    (store, Golden { name, disk, earlier, history, window })
 }

@@ -35,7 +35,8 @@ pub(crate) fn judge(golden: &Golden, seen: &Picture, is_told: bool) -> Result<Ve
 
 fn compare(golden: &Picture, seen: &Picture) -> Result<(), String> {
     let is_in_doubt = seen.lost_batches;
-    if seen.listed != golden.listed && !is_in_doubt && seen.groups.values().all(|group| group.health != Health::Unknown) {
+    if seen.listed != golden.listed && !is_in_doubt && seen.groups.values().all(|group| group.health != Health::Unknown)
+    {
         return Err(format!("the groups are {:?}, they were {:?}", seen.listed, golden.listed));
     }
     for (number, group) in &golden.groups {
