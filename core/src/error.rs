@@ -291,6 +291,18 @@ impl Error {
         }
     }
 
+    /// Is it that of a read through a [`ReadOnlyStore`](crate::ReadOnlyStore) whose writer has given back meanwhile what was
+    /// asked for? It says nothing about the store: after a [refresh](crate::ReadOnlyStore::refresh) the read may be made again.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::StaleNetworkFileHandle)
+    }
+
+    /// See [`Error::is_stale`].
+    pub(crate) fn stale(file: &str) -> Error {
+        let why = "its space was given back since the store was opened for reading; refresh and read again";
+        Error::io("read", file, io::Error::new(io::ErrorKind::StaleNetworkFileHandle, why))
+    }
+
     /// An operating-system error, told apart by what the caller can do: a full disk is [`Error::NoSpace`].
     pub(crate) fn io(op: &'static str, file: impl Into<String>, source: io::Error) -> Error {
         let (file, full) =

@@ -64,7 +64,10 @@ pub use crate::page::{Limit, Page};
 pub use crate::recovery::{RecoveryReport, Torn};
 #[cfg(feature = "simulation")]
 pub use crate::store::Step;
-pub use crate::store::{Batch, LogBatch, Snapshot, SnapshotWriter, Stats, Store, UnnamedSnapshot};
+pub use crate::store::{
+    Batch, Layout, LogBatch, ReadOnlyLog, ReadOnlyStore, Run, SegmentLayout, Snapshot, SnapshotMeta, SnapshotWriter,
+    Stats, Store, UnnamedSnapshot,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

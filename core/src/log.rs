@@ -4,7 +4,7 @@
 use crate::entry::{Boundary, Entry, EntryId, HardState};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Options, Position};
-use crate::page::{Cursor, Limit, Page};
+use crate::page::{Limit, Page, entries};
 use crate::places::Places;
 use crate::state::Group;
 use crate::store::{Batch, Holes, LogBatch, Opening, Snapshot, SnapshotWriter, Store, UnnamedSnapshot};
@@ -236,27 +236,8 @@ impl Log {
 
     /// The entries from `range.start` on, one page of 1 MiB after the other. Ends after the first error.
     pub fn iter(&self, range: Range<u64>) -> impl Iterator<Item = Result<Entry>> + use<> {
-        let (log, mut rest) = (self.clone(), range);
-        let (mut page, mut cursor) = (Page::default(), Cursor::default());
-        std::iter::from_fn(move || {
-            if let Some(entry) = cursor.next(&page) {
-                return Some(Ok(entry.to_owned()));
-            }
-            if rest.is_empty() {
-                return None;
-            }
-            match log.read(rest.clone(), Limit::bytes(1 << 20)) {
-                Ok(read) => {
-                    rest.start = read.next();
-                    (page, cursor) = (read, Cursor::default());
-                    cursor.next(&page).map(|entry| Ok(entry.to_owned()))
-                }
-                Err(error) => {
-                    rest.start = rest.end;
-                    Some(Err(error))
-                }
-            }
-        })
+        let log = self.clone();
+        entries(range, move |rest| log.read(rest, Limit::bytes(1 << 20)))
     }
 
     // -- from memory
@@ -322,7 +303,7 @@ impl Log {
         let current = || self.with_group(|log| log.snapshot().cloned());
         let mut mark = current()?;
         while let Some(opened) = mark {
-            match Snapshot::open(shared, self.group, Arc::clone(&opened)) {
+            match Snapshot::open(&*shared.directory, shared.store, self.group, Arc::clone(&opened)) {
                 Ok(snapshot) => return Ok(Some(snapshot)),
                 // Its file may have been removed because another one has taken its place meanwhile.
                 Err(error) => {
@@ -341,7 +322,7 @@ impl Log {
     }
 
     fn with_group<T>(&self, look: impl FnOnce(&Group<Places>) -> T) -> Result<T> {
-        Ok(self.opening.shared()?.with_group(self.group, |log, _| look(log)))
+        Ok(self.opening.shared()?.read().with_group(self.group, look))
     }
 
     // -- durability
@@ -382,7 +363,7 @@ impl Log {
     }
 }
 
-fn check_floor(group: u64, log: &Group<Places>, index: u64, term: u64) -> Result<()> {
+pub(crate) fn check_floor(group: u64, log: &Group<Places>, index: u64, term: u64) -> Result<()> {
     let lost = |detail: String| Error::Corrupt {
         file: "the log".into(),
         offset: 0,

@@ -33,12 +33,53 @@ pub(crate) enum Holes {
 impl Shared {
     /// One entry, with bytes of its own.
     pub(crate) fn get(&self, group: u64, index: u64) -> Result<Entry> {
+        let found = self.read().find(group, index)?;
+        found.read()
+    }
+
+    /// A page of entries from `range.start` on.
+    pub(crate) fn read_page(&self, group: u64, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Page> {
+        let plan = self.read().plan(group, range.clone(), limit, holes)?;
+        plan.read(range.start, limit)
+    }
+}
+
+impl Readable {
+    /// Where an entry is to be had.
+    pub(super) fn find(&self, group: u64, index: u64) -> Result<Found> {
         check_index(index)?;
-        let (wanted, source) = self.with_group(group, |log, readable| {
+        self.with_group(group, |log| {
             let (run, place) = log.runs.find(index).ok_or_else(|| log.absent(group, index))?;
             let wanted = Wanted { group, index, term: run.term, part: run.payload.part(place) };
-            Source::find(readable, run.payload.segment, &wanted.part).map(|source| (wanted, source))
-        })?;
+            Source::find(self, run.payload.segment, &wanted.part).map(|source| Found { wanted, source })
+        })
+    }
+
+    /// What has to be read for a page.
+    pub(super) fn plan(&self, group: u64, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Plan> {
+        self.with_group(group, |log| Plan::make((group, log), self, range, limit, holes))
+    }
+
+    /// Looks at a group, which may be empty.
+    pub(crate) fn with_group<T>(&self, group: u64, look: impl FnOnce(&Group<Places>) -> T) -> T {
+        match self.state.group(group) {
+            Some(log) => look(log),
+            None => look(&Group::default()),
+        }
+    }
+}
+
+/// Where one entry is to be had.
+#[derive(Debug)]
+pub(super) struct Found {
+    wanted: Wanted,
+    source: Source,
+}
+
+impl Found {
+    /// The entry, with bytes of its own.
+    pub(super) fn read(self) -> Result<Entry> {
+        let Found { wanted, source } = self;
         match source {
             Source::Recent(recent) => recent.walk(wanted)?.only(),
             Source::Disk(segment) => {
@@ -46,22 +87,6 @@ impl Shared {
                 segment.read_span(wanted.part.offset.into(), wanted.part.bytes as usize, &mut bytes)?;
                 segment.walk(wanted, &bytes)?.only()
             }
-        }
-    }
-
-    /// A page of entries from `range.start` on.
-    pub(crate) fn read_page(&self, group: u64, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Page> {
-        let plan =
-            self.with_group(group, |log, readable| Plan::make((group, log), readable, range.clone(), limit, holes))?;
-        plan.read(range.start, limit)
-    }
-
-    /// Looks at a group, which may be empty.
-    pub(crate) fn with_group<T>(&self, group: u64, look: impl FnOnce(&Group<Places>, &Readable) -> T) -> T {
-        let readable = self.read();
-        match readable.state.group(group) {
-            Some(log) => look(log, &readable),
-            None => look(&Group::default(), &readable),
         }
     }
 }
@@ -153,7 +178,7 @@ impl Stretch {
 
 /// What has to be read for a page, and where to go on behind it.
 #[derive(Debug, Default)]
-struct Plan {
+pub(super) struct Plan {
     stretches: Vec<Stretch>,
     /// All parts of the stretches, in their order.
     spans: Vec<Span>,
@@ -247,7 +272,7 @@ impl Plan {
     }
 
     /// Reads what was planned, as far as the limit lets it.
-    fn read(self, start: u64, limit: Limit) -> Result<Page> {
+    pub(super) fn read(self, start: u64, limit: Limit) -> Result<Page> {
         let mut filling = Filling { page: Page::new(start), read: Vec::new(), data: 0, limit };
         let mut wanted = self.stretches.iter().flat_map(Stretch::wanted);
         for span in &self.spans {
