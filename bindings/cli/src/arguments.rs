@@ -13,6 +13,13 @@ Exit codes:
 
 What was under way when a writer died is no damage. Codes of errors: core/ERRORS.md in the sources of duramen.";
 
+const VERIFY: &str = "\
+Reads every entry and every snapshot, and reports what is damaged: by group, indexes and term, with the file and where in
+it. Opening checks every batch before. Shows on a terminal how far it has come.
+
+It reads through the page cache, where a live writer's bytes are. What the disk itself gives back shows when the operating
+system has not read these files for a while, or after `echo 1 > /proc/sys/vm/drop_caches`.";
+
 const LONG_ABOUT: &str = "\
 Looks into a duramen store: a directory with the write-ahead log of one or many Raft groups.
 
@@ -39,7 +46,7 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Get(Get),
     /// Reads every entry and every snapshot, and reports what is damaged
-    #[command(after_help = EXIT_CODES)]
+    #[command(long_about = VERIFY, after_help = EXIT_CODES)]
     Verify(Verify),
 }
 
