@@ -20,8 +20,8 @@ GO = GOTOOLCHAIN=local GOPROXY=off GOWORK=off
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-c test-go go-native test-python test-elixir test-languages test-reader test-deep check \
-    bench doc header install fuzz crash-sweep
+.PHONY: help setup demo test test-cli test-c test-go go-native test-python test-elixir test-languages test-reader test-deep \
+    check bench doc header install fuzz crash-sweep
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ test: setup ## every test that fits into minutes, the examples in the documentat
 	    'make --no-print-directory test-elixir' \
 	    'make --no-print-directory test-languages' \
 	    'python3 -B -m unittest discover -s tests/reader'
+
+test-cli: ## the command `duramen`: its output, its exit codes, and its work beside a live writer
+	@tests/timed $@ 'cargo test --locked -p duramen-cli'
 
 test-c: setup ## the C interface: its header, an installation, programs in C and C++, the driver
 	@tests/timed $@ 'cargo test --locked -p duramen-ffi' \
@@ -102,8 +105,9 @@ doc: ## the documentation of the Rust crates, in target/doc
 header: ## write include/duramen.h anew from ffi/src
 	@tests/timed $@ 'DURAMEN_HEADER=write cargo test --quiet --locked -p duramen-ffi --test header up_to_date'
 
-install: ## install the C library (PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=)
-	@tests/timed $@ 'PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" ffi/install'
+install: ## install the C library and the command `duramen` (PREFIX=/usr/local, LIBDIR=PREFIX/lib, DESTDIR=)
+	@tests/timed $@ 'PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" ffi/install' \
+	    'PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" bindings/cli/install'
 
 fuzz: setup ## random bytes against the decoder, for SECONDS=60
 	@tests/timed $@ 'core/fuzz/run decode_batch $(SECONDS)'

@@ -159,8 +159,8 @@ pub enum Error {
 
     /// An entry that was acknowledged as durable is damaged, by name. All others can be read.
     #[error(
-        "corrupt: entry {index} of group {group}: {detail}; it has term {term}: give a peer's copy to `repair`, or accept \
-         the loss"
+        "corrupt: entry {index} of group {group}: {detail}, in {file} at offset {offset}; it has term {term}: give a peer's copy \
+         to `repair`, or accept the loss"
     )]
     EntryLost {
         /// The group that was asked.
@@ -169,7 +169,11 @@ pub enum Error {
         index: u64,
         /// Its term.
         term: u64,
-        /// What was found, and where.
+        /// The file that holds what is left of it.
+        file: String,
+        /// Where in the file, in bytes; 0 where nobody knows.
+        offset: u64,
+        /// What was found.
         detail: String,
     },
 
@@ -317,6 +321,18 @@ impl Error {
             Error::OptionsConflict { .. } => Code::OptionsConflict,
             Error::Panic { .. } => Code::Panic,
         }
+    }
+
+    /// Is it that of a read through a [`ReadOnlyStore`](crate::ReadOnlyStore) whose writer has given back meanwhile what was
+    /// asked for? It says nothing about the store: after a [refresh](crate::ReadOnlyStore::refresh) the read may be made again.
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::StaleNetworkFileHandle)
+    }
+
+    /// See [`Error::is_stale`].
+    pub(crate) fn stale(file: &str) -> Error {
+        let why = "its space was given back since the store was opened for reading; refresh and read again";
+        Error::io("read", file, io::Error::new(io::ErrorKind::StaleNetworkFileHandle, why))
     }
 
     /// An operating-system error, told apart by what the caller can do: a full disk is [`Error::NoSpace`].

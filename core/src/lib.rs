@@ -65,7 +65,8 @@ pub use crate::recovery::{Damaged, RecoveryReport, Torn};
 #[cfg(feature = "simulation")]
 pub use crate::store::Step;
 pub use crate::store::{
-    Batch, Damage, Health, LogBatch, Loss, Snapshot, SnapshotWriter, Stats, Store, UnnamedSnapshot,
+    Batch, Damage, Health, Layout, LogBatch, Loss, ReadOnlyLog, ReadOnlyStore, Run, SegmentLayout, Snapshot,
+    SnapshotMeta, SnapshotWriter, Stats, Store, UnnamedSnapshot,
 };
 
 #[cfg(doctest)]

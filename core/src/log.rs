@@ -4,9 +4,9 @@
 use crate::entry::{Boundary, Entry, EntryId, HardState};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Options, Position};
-use crate::page::{Cursor, Limit, Page};
+use crate::page::{Limit, Page, entries};
 use crate::places::Places;
-use crate::state::{Aspect, Group};
+use crate::state::Group;
 use crate::store::{Batch, Health, Holes, LogBatch, Loss, Opening, Snapshot, SnapshotWriter, Store, UnnamedSnapshot};
 use std::ops::Range;
 use std::path::Path;
@@ -262,27 +262,8 @@ impl Log {
 
     /// The entries from `range.start` on, one page of 1 MiB after the other. Ends after the first error.
     pub fn iter(&self, range: Range<u64>) -> impl Iterator<Item = Result<Entry>> + use<> {
-        let (log, mut rest) = (self.clone(), range);
-        let (mut page, mut cursor) = (Page::default(), Cursor::default());
-        std::iter::from_fn(move || {
-            if let Some(entry) = cursor.next(&page) {
-                return Some(Ok(entry.to_owned()));
-            }
-            if rest.is_empty() {
-                return None;
-            }
-            match log.read(rest.clone(), Limit::bytes(1 << 20)) {
-                Ok(read) => {
-                    rest.start = read.next();
-                    (page, cursor) = (read, Cursor::default());
-                    cursor.next(&page).map(|entry| Ok(entry.to_owned()))
-                }
-                Err(error) => {
-                    rest.start = rest.end;
-                    Some(Err(error))
-                }
-            }
-        })
+        let log = self.clone();
+        entries(range, move |rest| log.read(rest, Limit::bytes(1 << 20)))
     }
 
     // -- from memory
@@ -309,7 +290,7 @@ impl Log {
 
     /// The last purged index, its term, and the blob that was kept with it; none if nothing was purged. From memory.
     pub fn boundary(&self) -> Result<Option<Boundary>> {
-        self.with_group(|log| log.check_not_lost(self.group, Aspect::Blob).map(|()| log.boundary().cloned()))?
+        self.with_group(|log| log.told_boundary(self.group))?
     }
 
     /// From the lowest index with an entry of this term to behind the highest; none if no entry has it. From memory.
@@ -320,10 +301,7 @@ impl Log {
     /// The hard state as it was set; none if it never was, which is not the same as zero. Where it is lost,
     /// [`Error::StateLost`]. From memory.
     pub fn hard_state(&self) -> Result<Option<HardState>> {
-        self.with_group(|log| {
-            log.check_not_lost(self.group, Aspect::HardState)?;
-            Ok(log.hard_state.map(|kept| kept.value))
-        })?
+        self.with_group(|log| log.told_hard_state(self.group))?
     }
 
     /// The highest commit index that is known: noted, or set with the hard state. From memory.
@@ -333,40 +311,28 @@ impl Log {
 
     /// What is kept under a key. From memory.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        self.with_group(|log| {
-            log.check_not_lost(self.group, Aspect::Metadata)?;
-            Ok(log.extras().meta.get(key).map(|kept| kept.value.to_vec()))
-        })?
+        self.with_group(|log| Ok(log.told_meta(self.group)?.get(key).map(|kept| kept.value.to_vec())))?
     }
 
     /// All keys that something is kept under, ascending. From memory.
     pub fn meta_keys(&self) -> Result<Vec<String>> {
-        self.with_group(|log| {
-            log.check_not_lost(self.group, Aspect::Metadata)?;
-            Ok(log.extras().meta.keys().cloned().collect())
-        })?
+        self.with_group(|log| Ok(log.told_meta(self.group)?.keys().cloned().collect()))?
     }
 
     /// Index and term of the current snapshot. From memory.
     pub fn snapshot_id(&self) -> Result<Option<EntryId>> {
         self.with_group(|log| {
-            log.check_not_lost(self.group, Aspect::Snapshot)?;
-            Ok(log.snapshot().map(|mark| EntryId { index: mark.index, term: mark.term }))
+            Ok(log.told_snapshot(self.group)?.map(|mark| EntryId { index: mark.index, term: mark.term }))
         })?
     }
 
     /// The current snapshot, to be read. A file that is missing or damaged is [`Error::Corrupt`]. Blocks on the disk.
     pub fn snapshot(&self) -> Result<Option<Snapshot>> {
         let shared = self.opening.shared()?;
-        let current = || {
-            self.with_group(|log| {
-                log.check_not_lost(self.group, Aspect::Snapshot)?;
-                Ok(log.snapshot().cloned())
-            })?
-        };
+        let current = || self.with_group(|log| Ok(log.told_snapshot(self.group)?.cloned()))?;
         let mut mark = current()?;
         while let Some(opened) = mark {
-            match Snapshot::open(shared, self.group, Arc::clone(&opened)) {
+            match Snapshot::open(&*shared.directory, shared.store, self.group, Arc::clone(&opened)) {
                 Ok(snapshot) => return Ok(Some(snapshot)),
                 // Its file may have been removed because another one has taken its place meanwhile.
                 Err(error) => {
@@ -385,7 +351,7 @@ impl Log {
     }
 
     fn with_group<T>(&self, look: impl FnOnce(&Group<Places>) -> T) -> Result<T> {
-        Ok(self.opening.shared()?.with_group(self.group, |log, _| look(log)))
+        Ok(self.opening.shared()?.read().with_group(self.group, look))
     }
 
     // -- durability
@@ -426,7 +392,7 @@ impl Log {
     }
 }
 
-fn check_floor(group: u64, log: &Group<Places>, index: u64, term: u64) -> Result<()> {
+pub(crate) fn check_floor(group: u64, log: &Group<Places>, index: u64, term: u64) -> Result<()> {
     let lost = |detail: String| Error::Corrupt {
         file: "the log".into(),
         offset: 0,

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::entry::Entry;
+use crate::error::Result;
 use crate::format::body::lay_out_entry;
 use crate::number::within_segment;
 use std::fmt;
@@ -72,6 +73,34 @@ pub struct Page {
     chunks: Vec<Chunk>,
     len: usize,
     next: u64,
+}
+
+/// The entries of a range, page after page as `read` gives them. Ends after the first error.
+pub(crate) fn entries(
+    range: Range<u64>,
+    mut read: impl FnMut(Range<u64>) -> Result<Page>,
+) -> impl Iterator<Item = Result<Entry>> {
+    let mut rest = range;
+    let (mut page, mut cursor) = (Page::default(), Cursor::default());
+    std::iter::from_fn(move || {
+        if let Some(entry) = cursor.next(&page) {
+            return Some(Ok(entry.to_owned()));
+        }
+        if rest.is_empty() {
+            return None;
+        }
+        match read(rest.clone()) {
+            Ok(read) => {
+                rest.start = read.next();
+                (page, cursor) = (read, Cursor::default());
+                cursor.next(&page).map(|entry| Ok(entry.to_owned()))
+            }
+            Err(error) => {
+                rest.start = rest.end;
+                Some(Err(error))
+            }
+        }
+    })
 }
 
 /// Entries that lie back to back.

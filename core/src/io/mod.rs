@@ -18,6 +18,7 @@ mod direct;
 mod forks;
 mod lock_file;
 mod name;
+mod read_only;
 mod real;
 #[cfg(feature = "simulation")]
 mod simulated;
@@ -25,6 +26,7 @@ mod sys;
 
 pub use aligned::{AlignedBuffer, DIRECT_ALIGN_BYTES};
 pub(crate) use forks::{generation, watch};
+pub(crate) use read_only::ReadOnlyDirectory;
 pub use real::RealDisk;
 #[cfg(feature = "simulation")]
 pub use simulated::{

@@ -113,7 +113,8 @@ impl Segment {
                 }
             }
         }
-        let is_cut = headers.iter().all(|header| bytes < header.capacity) && headers.len() as u64 == COPIES;
+        let is_cut = bytes < SEGMENT_START
+            || (headers.len() as u64 == COPIES && headers.iter().all(|header| bytes < header.capacity));
         Ok(Opened::Whole { segment: chosen, is_cut })
     }
 

@@ -148,8 +148,7 @@ impl<'a> Walk<'a> {
         let (Bad::Damaged(detail) | Bad::Newer(detail)) = bad;
         let Wanted { group, term, part, .. } = self.wanted;
         let offset = u64::from(part.offset) + self.at as u64;
-        let file = segment_name(self.segment);
-        Error::EntryLost { group, index, term, detail: format!("{detail}, in {file} at offset {offset}") }
+        Error::EntryLost { group, index, term, file: segment_name(self.segment), offset, detail }
     }
 }
 

@@ -151,6 +151,30 @@ impl<P: Payload> Group<P> {
         }
     }
 
+    /// The boundary, unless its blob is lost.
+    pub(crate) fn told_boundary(&self, group: u64) -> Result<Option<Boundary>> {
+        self.check_not_lost(group, Aspect::Blob)?;
+        Ok(self.boundary().cloned())
+    }
+
+    /// The hard state, unless the newest one is lost.
+    pub(crate) fn told_hard_state(&self, group: u64) -> Result<Option<HardState>> {
+        self.check_not_lost(group, Aspect::HardState)?;
+        Ok(self.hard_state.map(|kept| kept.value))
+    }
+
+    /// The metadata, unless any of it is lost.
+    pub(crate) fn told_meta(&self, group: u64) -> Result<&BTreeMap<String, Kept<Arc<[u8]>>>> {
+        self.check_not_lost(group, Aspect::Metadata)?;
+        Ok(&self.extras().meta)
+    }
+
+    /// The current snapshot, unless it is lost.
+    pub(crate) fn told_snapshot(&self, group: u64) -> Result<Option<&Arc<Mark>>> {
+        self.check_not_lost(group, Aspect::Snapshot)?;
+        Ok(self.snapshot())
+    }
+
     /// Why there is no entry at `index`.
     pub(crate) fn absent(&self, group: u64, index: u64) -> Error {
         match (self.boundary(), self.next()) {

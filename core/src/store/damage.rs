@@ -182,16 +182,32 @@ impl<'a> Patient<'a> {
     }
 }
 
-/// All that is lost, the store's own losses first, then those of each group, ascending.
-pub(super) fn damage(readable: &Readable) -> Vec<Damage> {
-    let batches = readable.state.lost_batches().iter();
-    let batches =
-        batches.map(|lost| Damage { group: None, loss: Loss::Batches { first: lost.first, last: lost.last } });
-    let of_group = |(group, log)| {
-        let losses = Patient::new(group, log, readable).losses();
-        losses.into_iter().map(move |loss| Damage { group: Some(group), loss })
-    };
-    batches.chain(readable.state.iter().flat_map(of_group)).collect()
+impl Readable {
+    fn patient<T>(&self, group: u64, look: impl FnOnce(Patient<'_>) -> T) -> T {
+        self.with_group(group, |log| look(Patient::new(group, log, self)))
+    }
+
+    /// What a group has lost.
+    pub(super) fn losses(&self, group: u64) -> Vec<Loss> {
+        self.patient(group, |patient| patient.losses())
+    }
+
+    /// How much of a group is there.
+    pub(super) fn health(&self, group: u64) -> Health {
+        self.patient(group, |patient| patient.health())
+    }
+
+    /// All that is lost, the store's own losses first, then those of each group, ascending.
+    pub(super) fn damage(&self) -> Vec<Damage> {
+        let batches = self.state.lost_batches().iter();
+        let batches =
+            batches.map(|lost| Damage { group: None, loss: Loss::Batches { first: lost.first, last: lost.last } });
+        let of_group = |(group, log)| {
+            let losses = Patient::new(group, log, self).losses();
+            losses.into_iter().map(move |loss| Damage { group: Some(group), loss })
+        };
+        batches.chain(self.state.iter().flat_map(of_group)).collect()
+    }
 }
 
 impl Shared {
@@ -202,7 +218,9 @@ impl Shared {
         entries: &[Entry<D>],
         durability: Durability,
     ) -> Result<Position> {
-        let lost = self.with_group(group, |log, readable| Patient::new(group, log, readable).missing(entries))?;
+        let readable = self.read();
+        let lost = readable.patient(group, |patient| patient.missing(entries))?;
+        drop(readable);
         self.write(Batch::repair(group, &lost), durability)
     }
 
@@ -212,20 +230,19 @@ impl Shared {
             return self.write(Batch::new().log(group, |log| log.accept_loss(loss)), durability);
         };
         check_index(last)?;
-        let lost =
-            self.with_group(group, |log, readable| Patient::new(group, log, readable).lost_entries(first..last + 1));
+        let lost = self.read().patient(group, |patient| patient.lost_entries(first..last + 1));
         let remove = |batch: Batch, (indexes, _)| batch.log(group, |log| log.remove(indexes));
         self.write(lost.into_iter().fold(Batch::new(), remove), durability)
     }
 
     /// What a group has lost.
     pub(crate) fn losses(&self, group: u64) -> Vec<Loss> {
-        self.with_group(group, |log, readable| Patient::new(group, log, readable).losses())
+        self.read().losses(group)
     }
 
     /// How much of a group is there.
     pub(crate) fn health(&self, group: u64) -> Health {
-        self.with_group(group, |log, readable| Patient::new(group, log, readable).health())
+        self.read().health(group)
     }
 
     /// An entry was found damaged: from now on that is told.

@@ -3,6 +3,7 @@
 //! [`open`] finds or makes a store and shares one that is open already, [`write`] takes batches through checks,
 //! reservation, group commit and back, [`prepare`] makes segments ready to be written, [`worker`] is the thread that does
 //! what no writer is to wait for, [`close`] ends an opening, [`destroy`] removes the files.
+//! [`view`] looks at a store without any of that; [`read_only`] and [`read_only_log`] are what a user holds of it.
 #![forbid(unsafe_code)]
 
 mod batch;
@@ -16,18 +17,23 @@ mod maintain;
 mod open;
 mod prepare;
 mod read;
+mod read_only;
+mod read_only_log;
 mod recent;
 mod shared;
 mod snapshot;
 mod stats;
 #[cfg(feature = "simulation")]
 mod step;
+mod view;
 mod worker;
 mod write;
 
 pub use batch::{Batch, LogBatch};
 pub use damage::{Damage, Health, Loss};
 pub(crate) use read::Holes;
+pub use read_only::{Layout, ReadOnlyStore, SegmentLayout};
+pub use read_only_log::{ReadOnlyLog, Run, SnapshotMeta};
 pub(crate) use shared::Opening;
 pub use snapshot::{Snapshot, SnapshotWriter, UnnamedSnapshot};
 pub use stats::Stats;
@@ -145,7 +151,7 @@ impl Store {
     /// What was acknowledged as durable and is lost, as far as that is known: found by the opening, or by reads since. Empty in a
     /// sound store. From memory.
     pub fn damage(&self) -> Result<Vec<Damage>> {
-        Ok(damage::damage(&self.opening.shared()?.read()))
+        Ok(self.opening.shared()?.read().damage())
     }
 
     /// Gives up batches that are lost and of which nobody knows what they did. Groups that were there then stay in doubt each

@@ -130,7 +130,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.into())
 }
 
-fn open_directory(options: &Options, path: &Path) -> Result<Arc<dyn Directory>> {
+pub(super) fn open_directory(options: &Options, path: &Path) -> Result<Arc<dyn Directory>> {
     options.disk.open_directory(path, options.create).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotADirectory => {
             Error::NotAStore { path: path.into(), detail: "it is a file, not a directory".into() }
@@ -315,7 +315,7 @@ fn open_manifest(options: &Options, path: &Path, directory: &dyn Directory) -> R
 
 /// The manifest of the store that is there; none where a new one may be made. Segments without a valid manifest are never a
 /// new store. A manifest gets its name when it is whole, so one that is not valid is damaged, or somebody else's.
-fn find_manifest(
+pub(super) fn find_manifest(
     options: &Options,
     path: &Path,
     directory: &dyn Directory,

@@ -34,52 +34,81 @@ pub(crate) enum Holes {
 impl Shared {
     /// One entry, with bytes of its own.
     pub(crate) fn get(&self, group: u64, index: u64) -> Result<Entry> {
-        check_index(index)?;
-        let (wanted, source) = self.with_group(group, |log, readable| {
-            let (run, place) = log.runs.find(index).ok_or_else(|| log.absent(group, index))?;
-            check_there(group, index, run)?;
-            let wanted = Wanted { group, index, term: run.term, part: run.payload.part(place) };
-            Source::find(readable, run.payload.segment, &wanted.part).map(|source| (wanted, source))
-        })?;
-        match source {
-            Source::Recent(recent) => recent.walk(wanted)?.only(),
-            Source::Disk(segment) => {
-                let read = read_one(&segment, wanted);
-                self.note_damage(read, |_, _| Some(segment.header.number))
-            }
-        }
+        let found = self.read().find(group, index)?;
+        let read = found.read();
+        self.note_damage(read, |_, _| found.segment())
     }
 
     /// A page of entries from `range.start` on.
     pub(crate) fn read_page(&self, group: u64, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Page> {
-        let plan =
-            self.with_group(group, |log, readable| Plan::make((group, log), readable, range.clone(), limit, holes))?;
+        let plan = self.read().plan(group, range.clone(), limit, holes)?;
         let read = plan.read(range.start, limit);
         self.note_damage(read, |_, index| plan.segment_of(index))
     }
+}
+
+impl Readable {
+    /// Where an entry is to be had.
+    pub(super) fn find(&self, group: u64, index: u64) -> Result<Found> {
+        check_index(index)?;
+        self.with_group(group, |log| {
+            let (run, place) = log.runs.find(index).ok_or_else(|| log.absent(group, index))?;
+            check_there(group, index, run)?;
+            let wanted = Wanted { group, index, term: run.term, part: run.payload.part(place) };
+            Source::find(self, run.payload.segment, &wanted.part).map(|source| Found { wanted, source })
+        })
+    }
+
+    /// What has to be read for a page.
+    pub(super) fn plan(&self, group: u64, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Plan> {
+        self.with_group(group, |log| Plan::make((group, log), self, range, limit, holes))
+    }
 
     /// Looks at a group, which may be empty, or in doubt.
-    pub(crate) fn with_group<T>(&self, group: u64, look: impl FnOnce(&Group<Places>, &Readable) -> T) -> T {
-        let readable = self.read();
-        match readable.state.group(group) {
-            Some(log) => look(log, &readable),
-            None => look(&readable.state.absent_group(), &readable),
+    pub(crate) fn with_group<T>(&self, group: u64, look: impl FnOnce(&Group<Places>) -> T) -> T {
+        match self.state.group(group) {
+            Some(log) => look(log),
+            None => look(&self.state.absent_group()),
         }
     }
 }
 
-fn read_one(segment: &Segment, wanted: Wanted) -> Result<Entry> {
-    let mut bytes = Vec::new();
-    segment.read_span(wanted.part.offset.into(), wanted.part.bytes as usize, &mut bytes)?;
-    segment.walk(wanted, &bytes)?.only()
+/// Where one entry is to be had.
+#[derive(Debug)]
+pub(super) struct Found {
+    wanted: Wanted,
+    source: Source,
+}
+
+impl Found {
+    /// The entry, with bytes of its own.
+    pub(super) fn read(&self) -> Result<Entry> {
+        let Found { wanted, source } = self;
+        match source {
+            Source::Recent(recent) => recent.walk(*wanted)?.only(),
+            Source::Disk(segment) => {
+                let mut bytes = Vec::new();
+                segment.read_span(wanted.part.offset.into(), wanted.part.bytes as usize, &mut bytes)?;
+                segment.walk(*wanted, &bytes)?.only()
+            }
+        }
+    }
+
+    /// The segment that it was read from; none where the disk was not asked.
+    fn segment(&self) -> Option<u64> {
+        match &self.source {
+            Source::Recent(_) => None,
+            Source::Disk(segment) => Some(segment.header.number),
+        }
+    }
 }
 
 /// Refuses an entry that is known to be damaged.
 fn check_there(group: u64, index: u64, run: &Run<Places>) -> Result<()> {
     match run.payload.is_lost() {
         true => {
-            let detail = format!("what {} held of it is damaged", segment_name(run.payload.segment));
-            Err(Error::EntryLost { group, index, term: run.term, detail })
+            let (file, detail) = (segment_name(run.payload.segment), "what was written of it is gone".into());
+            Err(Error::EntryLost { group, index, term: run.term, file, offset: 0, detail })
         }
         false => Ok(()),
     }
@@ -172,7 +201,7 @@ impl Stretch {
 
 /// What has to be read for a page, and where to go on behind it.
 #[derive(Debug, Default)]
-struct Plan {
+pub(super) struct Plan {
     stretches: Vec<Stretch>,
     /// All parts of the stretches, in their order.
     spans: Vec<Span>,
@@ -276,7 +305,7 @@ impl Plan {
     }
 
     /// Reads what was planned, as far as the limit lets it.
-    fn read(&self, start: u64, limit: Limit) -> Result<Page> {
+    pub(super) fn read(&self, start: u64, limit: Limit) -> Result<Page> {
         let mut filling = Filling { page: Page::new(start), read: Vec::new(), data: 0, limit };
         let mut wanted = self.stretches.iter().flat_map(Stretch::wanted);
         for span in &self.spans {

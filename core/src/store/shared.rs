@@ -41,8 +41,8 @@ pub(crate) struct Shared {
     /// The path from the root, as it was when the store was opened.
     pub(super) absolute: PathBuf,
     pub(super) options: Options,
-    pub(super) directory: Arc<dyn Directory>,
-    pub(super) store: [u8; 16],
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) store: [u8; 16],
     pub(super) report: RecoveryReport,
     pub(super) maintenance: Mutex<Maintenance>,
     pub(super) core: Mutex<Core>,

@@ -4,6 +4,7 @@
 use super::shared::{Opening, Shared};
 use crate::error::{Error, Result};
 use crate::format::snapshot::{SnapshotMeta, SnapshotPoint};
+use crate::io::Directory;
 use crate::registry::lock;
 use crate::replay::meta_of;
 use crate::snapshot;
@@ -176,10 +177,10 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Opens the file. It may be removed meanwhile; the caller then asks again which one is current.
-    pub(crate) fn open(shared: &Shared, group: u64, mark: Arc<Mark>) -> Result<Snapshot> {
+    pub(crate) fn open(directory: &dyn Directory, store: [u8; 16], group: u64, mark: Arc<Mark>) -> Result<Snapshot> {
         let point = SnapshotPoint { group, index: mark.index, term: mark.term };
         let meta = meta_of(&mark);
-        let reader = snapshot::SnapshotReader::open(&*shared.directory, shared.store, point, &meta)?;
+        let reader = snapshot::SnapshotReader::open(directory, store, point, &meta)?;
         Ok(Snapshot { mark, reader })
     }
 
