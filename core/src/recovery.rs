@@ -8,6 +8,9 @@
 //! 4. Where replay ends, the watermarks decide: a missing batch at or below any valid one was acknowledged, and the store
 //!    is corrupt; above all of them it is torn, and cut.
 //!
+//! A sealed segment is replayed from its footer, if that is whole and ends where the next link says: none of its batches is
+//! read then. The last two begun segments are always scanned: what writing goes on with is told by their batches alone.
+//!
 //! The segments from the last begun one on are flushed and read past the page cache, because after a failed flush the
 //! cache may show bytes that the disk does not have. Nothing is written here, so recovering twice gives the same.
 #![forbid(unsafe_code)]
@@ -16,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::Bad;
 use crate::format::batch::Header;
 use crate::format::directory::Record;
+use crate::format::footer::{self, Footer};
 use crate::format::manifest::{MANIFEST_NAME, Slot};
 use crate::format::segment::{SEGMENT_START, segment_name, segment_number};
 use crate::format::supplement::{Link, Supplement};
@@ -27,7 +31,7 @@ use crate::segment::Segment;
 use crate::segment::manifest::Manifest;
 use crate::segment::scan::{ScannedBatch, Scanner, Sighting};
 use crate::state::{Operation, State};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,6 +41,8 @@ pub struct RecoveryReport {
     pub clean: bool,
     /// How many batches were replayed.
     pub batches: u64,
+    /// How many segments were replayed from their footers, without reading their batches.
+    pub footers: u64,
     /// The sequence number of the last batch; 0 in a new store.
     pub last_batch: u64,
     /// What was cut behind the last batch: writes that were under way when the store stopped.
@@ -70,8 +76,10 @@ pub(crate) struct Recovered {
     pub(crate) end: Link,
     /// Does a header lie behind that end, in the same segment? Then what was cut might come back if writing went on there.
     pub(crate) has_rest: bool,
-    /// Records and bytes of each batch in the last segment: what its footer will have to tell.
-    pub(crate) tail_batches: Vec<(u64, u64)>,
+    /// What the footer of the last segment will take for what that holds.
+    pub(crate) footer_bytes: u64,
+    /// The segments that were replayed from their footers.
+    pub(crate) sealed: BTreeSet<u64>,
     pub(crate) unechoed: Vec<(u64, Vec<Record>)>,
     pub(crate) unechoed_link: Option<(u64, Link)>,
 }
@@ -86,6 +94,12 @@ pub(crate) fn recover(directory: &dyn Directory, manifest: &Manifest, bugs: Bugs
         let Some(segment) = segment else {
             return Err(corrupt(&segment_name(*number), 0, None, "its header is bad in both copies".into()));
         };
+        let footer = begun.footers.get(number).and_then(|header| Some((header, segment.footer(header)?)));
+        if let Some((header, footer)) = footer {
+            replay.enter(segment, begun.links.get(number))?;
+            replay.footer(segment, header, &footer)?;
+            continue;
+        }
         replay.segment(segment, begun.links.get(number), begun.links.get(&(number + 1)), *number == begun.last)?;
     }
     replay.state.shrink();
@@ -112,6 +126,8 @@ struct Begun {
     last: u64,
     /// The link of every begun segment that still has one.
     links: BTreeMap<u64, Link>,
+    /// The headers of the footers that end where the next link says.
+    footers: BTreeMap<u64, footer::Header>,
     /// The highest sequence number that anything calls durable.
     watermark: u64,
     /// What is seen in the last begun segment and behind it.
@@ -140,6 +156,12 @@ impl Begun {
         in_tail.is_none_or(|sightings| sightings.iter().any(|sighting| sighting.header.offset >= end))
     }
 
+    /// The header of the segment's footer, if that counts and opening goes by it.
+    fn find_footer(&self, number: u64, segment: &Segment) -> Option<footer::Header> {
+        let end = self.links.get(&(number + 1)).filter(|_| number + 1 < self.last)?;
+        segment.footer_header(end)
+    }
+
     fn see_all(&mut self, number: u64, sightings: &[Sighting]) {
         for Sighting { header, supplement } in sightings {
             let Supplement { link, echo } = supplement.clone().unwrap_or_default();
@@ -157,6 +179,7 @@ fn find_begun(segments: &BTreeMap<u64, Option<Segment>>, slot: &Slot) -> Result<
     let mut begun = Begun {
         last: slot.first_live - 1,
         links: BTreeMap::new(),
+        footers: BTreeMap::new(),
         watermark: slot.watermark,
         sightings: BTreeMap::new(),
     };
@@ -174,7 +197,10 @@ fn find_begun(segments: &BTreeMap<u64, Option<Segment>>, slot: &Slot) -> Result<
         }
     }
     for (number, segment) in whole {
-        if let Some(first) = Scanner::new(segment, false)?.sighting(SEGMENT_START)? {
+        if let Some(header) = begun.find_footer(number, segment) {
+            begun.see(number, Some(&header.link), 0);
+            begun.footers.insert(number, header);
+        } else if let Some(first) = Scanner::new(segment, false)?.sighting(SEGMENT_START)? {
             begun.see_all(number, &[first]);
         }
     }
@@ -187,7 +213,8 @@ struct Replay {
     state: State<Places>,
     end: Link,
     batches: u64,
-    tail_batches: Vec<(u64, u64)>,
+    footer_bytes: u64,
+    sealed: BTreeSet<u64>,
     unechoed: Vec<(u64, Vec<Record>)>,
     unechoed_link: Option<(u64, Link)>,
     /// Where the last begun segment stops being whole, and why.
@@ -203,7 +230,8 @@ impl Replay {
             state: State::default(),
             end: Link::default(),
             batches: 0,
-            tail_batches: Vec::new(),
+            footer_bytes: 0,
+            sealed: BTreeSet::new(),
             unechoed: Vec::new(),
             unechoed_link: None,
             stop: None,
@@ -258,7 +286,7 @@ impl Replay {
     /// Applies the batches that follow each other, at most up to where the next link says that the segment ends. Returns
     /// where that was, and what is wrong behind it, if anything is.
     fn walk(&mut self, segment: &Segment, next: Option<&Link>, last: bool) -> Result<(u64, String)> {
-        self.tail_batches.clear();
+        self.footer_bytes = 0;
         let mut scanner = Scanner::new(segment, last)?;
         let mut position = SEGMENT_START;
         let is_open =
@@ -279,19 +307,44 @@ impl Replay {
     fn batch(&mut self, segment: &Segment, batch: ScannedBatch) -> Result<u64> {
         let ScannedBatch { header, sums, records, supplement, contents, bodies_at, end } = batch;
         for (group, operation) in operations(&records, &contents, with_places(header.segment, bodies_at)) {
-            if self.bugs.has(Bug::TruncationForgotten) && matches!(operation, Operation::Truncate { .. }) {
-                continue;
-            }
-            self.state.apply(group, operation, header.segment).map_err(|error| {
-                let detail = format!("a truncation before it was lost: {error}");
-                corrupt(&segment.name(), header.offset, Some(header.sequence), detail)
-            })?;
+            self.apply(segment, group, operation, (header.offset, header.sequence))?;
         }
         self.batches += 1;
-        self.tail_batches.push((records.len() as u64, end - header.offset));
+        self.footer_bytes += footer::share(&records, &contents);
         self.end = Link { segment: header.segment, salt: header.salt, end, sequence: header.sequence, sums };
         self.note_echo(header.segment, header.sequence, records, supplement);
         Ok(end)
+    }
+
+    /// Applies all that the footer of a segment tells of its batches.
+    fn footer(&mut self, segment: &Segment, header: &footer::Header, footer: &Footer) -> Result<()> {
+        let places = with_places(header.end.segment, 0);
+        let operations = operations(&footer.records, &footer.contents, places);
+        for ((group, operation), batches) in operations.zip(&footer.batches) {
+            let batch = header.first() + u64::from(batches.first().copied().unwrap_or_default());
+            self.apply(segment, group, operation, (footer::place(header.end.end), batch))?;
+        }
+        self.batches += header.batches();
+        self.sealed.insert(header.end.segment);
+        self.end = header.end;
+        Ok(())
+    }
+
+    /// Applies an operation of a batch, which is told of at this offset of its segment.
+    fn apply(
+        &mut self,
+        segment: &Segment,
+        group: u64,
+        operation: Operation<Places>,
+        (offset, batch): (u64, u64),
+    ) -> Result<()> {
+        if self.bugs.has(Bug::TruncationForgotten) && matches!(operation, Operation::Truncate { .. }) {
+            return Ok(());
+        }
+        self.state.apply(group, operation, segment.header.number).map_err(|error| {
+            let detail = format!("a truncation before it was lost: {error}");
+            corrupt(&segment.name(), offset, Some(batch), detail)
+        })
     }
 
     /// Keeps what no later batch has repeated.
@@ -336,10 +389,17 @@ fn judge(replay: Replay, segments: BTreeMap<u64, Option<Segment>>, begun: Begun,
         state: replay.state,
         chain: chain.into_values().flatten().collect(),
         prepared,
-        report: RecoveryReport { clean, batches: replay.batches, last_batch: end.sequence, torn },
+        report: RecoveryReport {
+            clean,
+            batches: replay.batches,
+            footers: replay.sealed.len() as u64,
+            last_batch: end.sequence,
+            torn,
+        },
         end,
         has_rest,
-        tail_batches: replay.tail_batches,
+        footer_bytes: replay.footer_bytes,
+        sealed: replay.sealed,
         unechoed: replay.unechoed,
         unechoed_link: replay.unechoed_link,
     })

@@ -1,0 +1,155 @@
+//! The footer of a sealed segment: read when a store is opened, written when a later segment has become durable.
+//!
+//! A footer repeats what the batches say. So whatever is wrong with one that is read, or with reading it, makes it absent:
+//! the batches are there. One is made from the batches as they lie on the disk, each of them verified on the way; bytes
+//! that are damaged get no footer that says otherwise.
+#![forbid(unsafe_code)]
+
+use super::Segment;
+use super::scan::{ScannedBatch, Scanner};
+use crate::error::{Error, Result};
+use crate::format::batch::{self, Content};
+use crate::format::directory::{Kind, Record};
+use crate::format::footer::{Collector, Footer, HEADER_BYTES, Header, place};
+use crate::format::segment::SEGMENT_START;
+use crate::format::supplement::Link;
+use crate::format::{BLOCK_BYTES, Bad, Decoded, round_up};
+use crate::number::size;
+use crate::planted::{Bug, Bugs};
+
+/// What became of a segment that was to get its footer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sealing {
+    /// It has one now.
+    Written,
+    /// It had one.
+    There,
+    /// It gets none: there is no room for it.
+    LeftOut,
+    /// It gets none: a batch is not what it should be.
+    Damaged(String),
+    /// Broken off because the caller has to end.
+    BrokenOff,
+}
+
+impl Segment {
+    /// The header of the footer of a segment that ends there.
+    pub(crate) fn footer_header(&self, end: &Link) -> Option<Header> {
+        let bytes = self.footer_part(place(end.end), HEADER_BYTES as u64)?;
+        Header::decode(&bytes).ok().filter(|header| header.end == *end && end.salt == self.header.salt)
+    }
+
+    /// What stands behind that header.
+    pub(crate) fn footer(&self, header: &Header) -> Option<Footer> {
+        let at = place(header.end.end) + HEADER_BYTES as u64;
+        Footer::decode(header, &self.footer_part(at, header.footer_bytes() - HEADER_BYTES as u64)?).ok()
+    }
+
+    /// So many bytes, if the file has them and they can be read.
+    fn footer_part(&self, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+        let room = self.file.len().ok()?.min(self.header.capacity);
+        let mut part = Vec::new();
+        if offset.checked_add(bytes)? > room || part.try_reserve_exact(size(bytes)).is_err() {
+            return None;
+        }
+        part.resize(size(bytes), 0);
+        self.file.read_exact_at(offset, &mut part).ok().map(|()| part)
+    }
+
+    /// Gives a segment that ends there its footer, flushed when this returns, unless it has one. The segment must be durable to
+    /// its end, and the next one begun durably. An error leaves a footer that is whole, or none that counts.
+    pub(crate) fn seal(&self, end: &Link, is_to_end: impl Fn() -> bool, bugs: Bugs) -> Result<Sealing> {
+        if self.footer_header(end).is_some_and(|header| self.footer(&header).is_some()) {
+            return Ok(Sealing::There);
+        }
+        let room = self.header.capacity.saturating_sub(place(end.end));
+        let mut batches = Batches::of(self, end)?;
+        let (mut collector, mut first) = (Collector::default(), None);
+        while !batches.is_done() {
+            if is_to_end() {
+                return Ok(Sealing::BrokenOff);
+            }
+            let ScannedBatch { header, mut records, mut contents, bodies_at, .. } = match batches.next()? {
+                Ok(batch) => batch,
+                Err(Bad::Damaged(detail) | Bad::Newer(detail)) => return Ok(Sealing::Damaged(detail)),
+            };
+            if bugs.has(Bug::FooterOfRanges) {
+                (records, contents) = ranges_alone(records, contents);
+            }
+            let first = *first.get_or_insert(header.sequence);
+            collector.add(header.sequence - first, bodies_at, &records, contents);
+            if collector.footer_bytes() > room {
+                return Ok(Sealing::LeftOut);
+            }
+        }
+        match batches.link {
+            Some(link) => self.write_footer(&collector.footer(), link, *end).map(|()| Sealing::Written),
+            None => Ok(Sealing::Damaged("its first batch has no link".into())),
+        }
+    }
+
+    fn write_footer(&self, footer: &Footer, link: Link, end: Link) -> Result<()> {
+        let mut bytes = footer.encode(link, end);
+        // Of a block that was not in memory the rest would have to be read first.
+        bytes.resize(size(round_up(bytes.len() as u64, BLOCK_BYTES)), 0);
+        let written = self.file.write_all_at(place(end.end), &bytes);
+        written.map_err(|error| Error::io("write the footer of", self.name(), error))?;
+        self.file.sync_data().map_err(|error| Error::io("flush the footer of", self.name(), error))
+    }
+}
+
+/// The batches of a sealed segment, one after the other, up to where it ends.
+#[derive(Debug)]
+struct Batches<'a> {
+    scanner: Scanner<'a>,
+    /// The segment's own link, once the first batch has told it.
+    link: Option<Link>,
+    /// How far they were read, as a link would tell it.
+    at: Link,
+    end: Link,
+}
+
+impl<'a> Batches<'a> {
+    fn of(segment: &'a Segment, end: &Link) -> Result<Batches<'a>> {
+        let at = Link { end: SEGMENT_START, ..Link::default() };
+        Ok(Batches { scanner: Scanner::new(segment, true)?, link: None, at, end: *end })
+    }
+
+    fn is_done(&self) -> bool {
+        self.at == self.end
+    }
+
+    fn next(&mut self) -> Result<Decoded<ScannedBatch>> {
+        let Link { end: position, sequence, sums, .. } = self.at;
+        if position >= self.end.end {
+            let detail = format!("the next segment's link names {:?}, the batches end as {:?}", self.end, self.at);
+            return Ok(Err(Bad::Damaged(detail)));
+        }
+        let is_first = self.link.is_none();
+        let follows = |header: &batch::Header| is_first || (header.sequence == sequence + 1 && header.chain == sums);
+        let batch = match self.scanner.next_batch(position, follows)? {
+            Ok(batch) => batch,
+            Err(bad) => return Ok(Err(bad)),
+        };
+        let batch::Header { segment, salt, sequence, chain, .. } = batch.header;
+        if is_first {
+            self.link = batch.supplement.link.filter(|link| (link.sequence + 1, link.sums) == (sequence, chain));
+        }
+        self.at = Link { segment, salt, end: batch.end, sequence, sums: batch.sums };
+        match self.link {
+            Some(_) => Ok(Ok(batch)),
+            None => Ok(Err(Bad::Damaged("the first batch does not follow the link that it has".into()))),
+        }
+    }
+}
+
+/// What a footer must not be: the entries that the batches brought, and nothing of what removed any.
+fn ranges_alone(records: Vec<Record>, contents: Vec<Content>) -> (Vec<Record>, Vec<Content>) {
+    let removes = |record: &Record| matches!(record.kind, Kind::Truncate | Kind::Remove);
+    let kept = records.into_iter().zip(contents).filter(|(record, _)| !removes(record));
+    kept.map(|(record, content)| match record.kind {
+        Kind::Append | Kind::Replace => (Record { kind: Kind::Put, ..record }, content),
+        _ => (record, content),
+    })
+    .unzip()
+}
