@@ -257,3 +257,199 @@ impl Collector {
         self.batches.push(Vec::new());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::HardState;
+    use crate::format::golden::{self, assert_bytes, footer, record};
+    use crate::format::piece::Cutter;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// The whole footer in these bytes, with its link and its end.
+    fn decode(bytes: &[u8]) -> Decoded<(Footer, Link, Link)> {
+        let header = Header::decode(bytes)?;
+        let mut reader = Reader::new(bytes);
+        reader.bytes(HEADER_BYTES)?;
+        let rest = reader.bytes(size(header.footer_bytes()) - HEADER_BYTES)?;
+        Footer::decode(&header, rest).map(|footer| (footer, header.link, header.end))
+    }
+
+    /// The bytes that FORMAT.md prints: every line of the section's block that begins with an offset.
+    fn printed() -> Vec<u8> {
+        let page = include_str!("../../FORMAT.md");
+        let section = page.split("\n## 7. Footer").nth(1).expect("the section");
+        let block = section.split("```").nth(1).expect("a block");
+        let lines = block.lines().filter_map(|line| line.split_once(": "));
+        let digits: String = lines.flat_map(|(_, rest)| rest.split("  ").next()).collect::<String>().replace(' ', "");
+        (0..digits.len() / 2)
+            .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("hexadecimal"))
+            .collect()
+    }
+
+    #[test]
+    fn a_footer_is_these_bytes() {
+        let (footer, link, end) = footer();
+        assert_bytes(&footer.encode(link, end), golden::FOOTER);
+        assert_eq!(decode(&golden::bytes(golden::FOOTER)), Ok((footer, link, end)));
+    }
+
+    #[test]
+    fn format_md_prints_these_bytes() {
+        assert_eq!(printed(), golden::bytes(golden::FOOTER));
+    }
+
+    /// Two entries and a vote, then an entry twice.
+    #[test]
+    fn the_batches_of_the_example_make_its_footer() {
+        let state = HardState { term: 3, vote: Some(2), commit: None };
+        let append = |first, count, bytes, even| {
+            let record = Record { body_bytes: u64::from(bytes), sum: 7, ..record(7, Kind::Append, first, 3, count) };
+            (record, Content::Entries(vec![Piece::new(0, 0, bytes, even)]))
+        };
+        let vote = Record { body_bytes: 32, sum: 0xc584_9183, ..record(7, Kind::HardState, 0, 0, 0) };
+        let mut collector = Collector::default();
+        let (first, entries) = append(5, 2, 83, false);
+        collector.add(0, 8560, &[first, vote], vec![entries, Content::HardState(state)]);
+        for (batch, bodies_at, index) in [(1, 12_608, 7), (2, 12_816, 8)] {
+            let (record, entry) = append(index, 1, 41, true);
+            collector.add(batch, bodies_at, &[record], vec![entry]);
+        }
+        let (bytes, (expected, link, end)) = (collector.footer_bytes(), footer());
+        assert_eq!(collector.footer(), expected);
+        assert_eq!(expected.encode(link, end).len() as u64, bytes);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_footer_is_noticed() {
+        let bytes = golden::bytes(golden::FOOTER);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&flipped).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "{length} bytes");
+        }
+    }
+
+    /// With crcs that are right.
+    #[test]
+    fn impossible_footers_are_damage() {
+        let changed = |changes: &[(usize, u8)]| {
+            let mut bytes = golden::bytes(golden::FOOTER);
+            changes.iter().for_each(|(at, value)| bytes[*at] = *value);
+            repair(&mut bytes);
+            decode(&bytes)
+        };
+        assert!(changed(&[]).is_ok());
+        for (what, changes) in [
+            ("a link to a later segment", &[(0x48, 2)][..]),
+            ("an offset that is not behind the end", &[(0x29, 0x50)]),
+            ("a first batch that does not follow the link", &[(0x30, 9)]),
+            ("a last batch before the first", &[(0x38, 9)]),
+            ("another number of records", &[(0x78, 2)]),
+            ("another number of pieces", &[(0x7c, 2)]),
+            ("a record that is a piece", &[(0x78, 2), (0x7c, 6)]),
+            ("fewer bytes of bodies", &[(0x80, 31)]),
+            ("more bytes in all", &[(0x84, 0x81)]),
+            ("an end that no batch has", &[(0x88, 0x41)]),
+            ("an end in another block", &[(0x89, 0x42)]),
+            ("a reserved byte", &[(0x9f, 1)]),
+            ("entries with a sum", &[(0xc4, 1)]),
+            ("entries of other bytes", &[(0xb8, 0x54)]),
+            ("one entry more than the pieces have", &[(0xc0, 3)]),
+            ("a body with another sum", &[(0xf4, 0)]),
+            ("a body of no length", &[(0xe8, 0)]),
+            ("an unknown kind", &[(0xf8, 14)]),
+            ("a piece before the first batch", &[(0x131, 0x1f)]),
+            ("a piece behind the last batch", &[(0x132, 1)]),
+            ("a piece of too few bytes for its entries", &[(0x134, 79), (0xb8, 79)]),
+            ("a piece that is called even", &[(0x137, 0x80)]),
+            ("a single entry that is not called even", &[(0x147, 0)]),
+            ("a piece of no entries", &[(0x138, 0)]),
+            ("a piece of more entries than its record", &[(0x138, 3)]),
+            ("a piece of no batch of the segment", &[(0x15c, 3)]),
+            ("pieces of batches that do not ascend", &[(0x14c, 2), (0x15c, 1)]),
+            ("a piece in the one before it", &[(0x150, 0x41), (0x151, 0x31)]),
+        ] {
+            assert!(changed(changes).is_err(), "{what}");
+        }
+    }
+
+    fn repair(bytes: &mut [u8]) {
+        let crc = crc32fast::hash(&bytes[HEADER_BYTES..]);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[12..HEADER_BYTES]);
+        bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    #[test]
+    fn a_share_is_what_a_batch_takes_that_nothing_is_merged_with() {
+        let records = golden::operations();
+        let contents = golden::operation_contents();
+        let mut collector = Collector::default();
+        collector.add(0, 9000, &records, contents.clone());
+        assert_eq!(HEADER_BYTES as u64 + share(&records, &contents), collector.footer_bytes());
+    }
+
+    /// Entries of one group behind those before, or a record without a body.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Entries { group: u64, term: u64, sizes: Vec<usize> },
+        Truncate { group: u64 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let size = prop_oneof![4 => 40usize..300, 1 => 60_000usize..70_000, 1 => Just(128usize << 10)];
+        let entries = (0..12u64, 1..3u64, vec(size, 1..6));
+        prop_oneof![
+            6 => entries.prop_map(|(group, term, sizes)| Step::Entries { group, term, sizes }),
+            1 => (0..12u64).prop_map(|group| Step::Truncate { group }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn footers_come_back(batches in vec(vec(step(), 1..4), 1..40)) {
+            let (mut collector, mut end, mut shares) = (Collector::default(), SEGMENT_START, 0);
+            let mut next = [5u64; 12];
+            for (number, steps) in (0..).zip(&batches) {
+                let (mut records, mut contents, mut at) = (Vec::new(), Vec::new(), 0);
+                for step in steps {
+                    match step {
+                        Step::Entries { group, term, sizes } => {
+                            let (mut cutter, body_at) = (Cutter::default(), at);
+                            for bytes in sizes {
+                                cutter.add(at, *bytes);
+                                at += bytes;
+                            }
+                            let first = next[size(*group)];
+                            next[size(*group)] += sizes.len() as u64;
+                            let count = within_segment(sizes.len());
+                            let record = record(*group, Kind::Append, first, *term, count);
+                            records.push(Record { body_bytes: (at - body_at) as u64, sum: 3, ..record });
+                            contents.push(Content::Entries(cutter.pieces()));
+                        }
+                        Step::Truncate { group } => {
+                            records.push(record(*group, Kind::Truncate, next[size(*group)], 0, 0));
+                            contents.push(Content::Nothing);
+                        }
+                    }
+                }
+                shares += share(&records, &contents);
+                collector.add(number, end + 144, &records, contents);
+                end = round_up(end + 144 + at as u64, BATCH_ALIGN_BYTES);
+            }
+            let (taken, footer) = (collector.footer_bytes(), collector.footer());
+            let link = Link { segment: 8, sequence: 4, ..Link::default() };
+            let end = Link { segment: 9, salt: [7; 16], end, sequence: 4 + batches.len() as u64, sums: 11 };
+            let bytes = footer.encode(link, end);
+            prop_assert!(taken == bytes.len() as u64 && taken <= HEADER_BYTES as u64 + shares);
+            prop_assert_eq!(decode(&bytes), Ok((footer, link, end)));
+        }
+    }
+}
