@@ -32,34 +32,62 @@ pub(crate) enum Sealing {
     BrokenOff,
 }
 
+/// Which bytes are read.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    /// Those that the page cache shows.
+    Cached,
+    /// Those that the disk has.
+    Durable,
+}
+
 impl Segment {
     /// The header of the footer of a segment that ends there.
     pub(crate) fn footer_header(&self, end: &Link) -> Option<Header> {
-        let bytes = self.footer_part(place(end.end), HEADER_BYTES as u64)?;
-        Header::decode(&bytes).ok().filter(|header| header.end == *end && end.salt == self.header.salt)
+        self.find_footer(end, Reading::Cached)
     }
 
     /// What stands behind that header.
     pub(crate) fn footer(&self, header: &Header) -> Option<Footer> {
+        self.read_footer(header, Reading::Cached)
+    }
+
+    /// Does the disk have the footer? The page cache may show one whose flush failed.
+    fn has_footer(&self, end: &Link) -> bool {
+        let header = self.find_footer(end, Reading::Durable);
+        header.is_some_and(|header| self.read_footer(&header, Reading::Durable).is_some())
+    }
+
+    fn find_footer(&self, end: &Link, reading: Reading) -> Option<Header> {
+        let bytes = self.read_part(place(end.end), HEADER_BYTES as u64, reading)?;
+        Header::decode(&bytes).ok().filter(|header| header.end == *end && end.salt == self.header.salt)
+    }
+
+    fn read_footer(&self, header: &Header, reading: Reading) -> Option<Footer> {
         let at = place(header.end.end) + HEADER_BYTES as u64;
-        Footer::decode(header, &self.footer_part(at, header.footer_bytes() - HEADER_BYTES as u64)?).ok()
+        let bytes = self.read_part(at, header.footer_bytes() - HEADER_BYTES as u64, reading)?;
+        Footer::decode(header, &bytes).ok()
     }
 
     /// So many bytes, if the file has them and they can be read.
-    fn footer_part(&self, offset: u64, bytes: u64) -> Option<Vec<u8>> {
+    fn read_part(&self, offset: u64, bytes: u64, reading: Reading) -> Option<Vec<u8>> {
         let room = self.file.len().ok()?.min(self.header.capacity);
         let mut part = Vec::new();
         if offset.checked_add(bytes)? > room || part.try_reserve_exact(size(bytes)).is_err() {
             return None;
         }
         part.resize(size(bytes), 0);
-        self.file.read_exact_at(offset, &mut part).ok().map(|()| part)
+        let read = match reading {
+            Reading::Cached => self.file.read_exact_at(offset, &mut part),
+            Reading::Durable => self.file.read_durable_exact_at(offset, &mut part),
+        };
+        read.ok().map(|()| part)
     }
 
     /// Gives a segment that ends there its footer, flushed when this returns, unless it has one. The segment must be durable to
     /// its end, and the next one begun durably. An error leaves a footer that is whole, or none that counts.
     pub(crate) fn seal(&self, end: &Link, is_to_end: impl Fn() -> bool, bugs: Bugs) -> Result<Sealing> {
-        if self.footer_header(end).is_some_and(|header| self.footer(&header).is_some()) {
+        if self.has_footer(end) {
             return Ok(Sealing::There);
         }
         let room = self.header.capacity.saturating_sub(place(end.end));

@@ -2,12 +2,15 @@
 //!
 //! What the footer tells is read back from the segment, so writers neither keep nor do anything for it. The worker seals
 //! without a lock. It holds the segment meanwhile as readers do: should that be released, its file is removed and not used
-//! again, and the footer goes with it. Where there is no worker, one segment is sealed in passing, under the lock of the
+//! again, and the footer goes with it. Where there is no worker, writes seal a few in passing, under the lock of the
 //! maintenance, as everything else.
 //!
 //! A segment is sealed when the first batch of the next one is durable. From then on opening ends it where that batch's
 //! link says, and looks at nothing behind: bytes of a torn batch that the footer overwrites are evidence of nothing any more.
 #![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod tests;
 
 use super::super::shared::{Core, Shared};
 use crate::error::{Error, Result};
@@ -17,6 +20,9 @@ use crate::segment::Segment;
 use crate::segment::footer::Sealing;
 use crate::segment::scan::{Scanner, Sighting};
 use std::collections::BTreeSet;
+
+/// So many segments are sealed by one write where there is no worker: one more than it fills, so that it catches up.
+const IN_PASSING: usize = 2;
 
 /// Which segments are sealed, and when it is worth looking for more.
 #[derive(Debug)]
@@ -65,11 +71,11 @@ impl Shared {
         }
     }
 
-    /// Seals one segment, if one can be sealed: no write waits for more of them.
+    /// Seals the next segments that can be sealed: no write waits for more of them.
     pub(super) fn seal_in_passing(&self) {
         if self.core().is_sealing_due() {
             // As above.
-            let _ = self.seal_up_to(1, &|| false);
+            let _ = self.seal_up_to(IN_PASSING, &|| false);
         }
     }
 
