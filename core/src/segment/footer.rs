@@ -16,6 +16,7 @@ use crate::format::supplement::Link;
 use crate::format::{BLOCK_BYTES, Bad, Decoded, round_up};
 use crate::number::size;
 use crate::planted::{Bug, Bugs};
+use std::io::ErrorKind;
 
 /// What became of a segment that was to get its footer.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,52 +43,60 @@ enum Reading {
 }
 
 impl Segment {
-    /// The header of the footer of a segment that ends there.
+    /// The header of the footer of a segment that ends there; none, too, where it cannot be read.
     pub(crate) fn footer_header(&self, end: &Link) -> Option<Header> {
-        self.find_footer(end, Reading::Cached)
+        self.find_footer(end, Reading::Cached).ok().flatten()
     }
 
-    /// What stands behind that header.
+    /// What stands behind that header; none, too, where it cannot be read.
     pub(crate) fn footer(&self, header: &Header) -> Option<Footer> {
-        self.read_footer(header, Reading::Cached)
+        self.read_footer(header, Reading::Cached).ok().flatten()
     }
 
     /// Does the disk have the footer? The page cache may show one whose flush failed.
-    fn has_footer(&self, end: &Link) -> bool {
-        let header = self.find_footer(end, Reading::Durable);
-        header.is_some_and(|header| self.read_footer(&header, Reading::Durable).is_some())
+    fn has_footer(&self, end: &Link) -> Result<bool> {
+        match self.find_footer(end, Reading::Durable)? {
+            Some(header) => self.read_footer(&header, Reading::Durable).map(|footer| footer.is_some()),
+            None => Ok(false),
+        }
     }
 
-    fn find_footer(&self, end: &Link, reading: Reading) -> Option<Header> {
+    fn find_footer(&self, end: &Link, reading: Reading) -> Result<Option<Header>> {
         let bytes = self.read_part(place(end.end), HEADER_BYTES as u64, reading)?;
-        Header::decode(&bytes).ok().filter(|header| header.end == *end && end.salt == self.header.salt)
+        let header = bytes.and_then(|bytes| Header::decode(&bytes).ok());
+        Ok(header.filter(|header| header.end == *end && end.salt == self.header.salt))
     }
 
-    fn read_footer(&self, header: &Header, reading: Reading) -> Option<Footer> {
+    fn read_footer(&self, header: &Header, reading: Reading) -> Result<Option<Footer>> {
         let at = place(header.end.end) + HEADER_BYTES as u64;
         let bytes = self.read_part(at, header.footer_bytes() - HEADER_BYTES as u64, reading)?;
-        Footer::decode(header, &bytes).ok()
+        Ok(bytes.and_then(|bytes| Footer::decode(header, &bytes).ok()))
     }
 
-    /// So many bytes, if the file has them and they can be read.
-    fn read_part(&self, offset: u64, bytes: u64, reading: Reading) -> Option<Vec<u8>> {
-        let room = self.file.len().ok()?.min(self.header.capacity);
-        let mut part = Vec::new();
-        if offset.checked_add(bytes)? > room || part.try_reserve_exact(size(bytes)).is_err() {
-            return None;
+    /// So many bytes; none where the segment has not so many.
+    fn read_part(&self, offset: u64, bytes: u64, reading: Reading) -> Result<Option<Vec<u8>>> {
+        if offset.checked_add(bytes).is_none_or(|end| end > self.header.capacity) {
+            return Ok(None);
         }
+        let mut part = Vec::new();
+        part.try_reserve_exact(size(bytes)).map_err(|_| Error::NoMemory { bytes })?;
         part.resize(size(bytes), 0);
         let read = match reading {
             Reading::Cached => self.file.read_exact_at(offset, &mut part),
             Reading::Durable => self.file.read_durable_exact_at(offset, &mut part),
         };
-        read.ok().map(|()| part)
+        match read {
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
+                Err(Error::io("read the footer of", self.name(), error))
+            }
+            read => Ok(read.ok().map(|()| part)),
+        }
     }
 
     /// Gives a segment that ends there its footer, flushed when this returns, unless it has one. The segment must be durable to
     /// its end, and the next one begun durably. An error leaves a footer that is whole, or none that counts.
     pub(crate) fn seal(&self, end: &Link, is_to_end: impl Fn() -> bool, bugs: Bugs) -> Result<Sealing> {
-        if self.has_footer(end) {
+        if self.has_footer(end)? {
             return Ok(Sealing::There);
         }
         let room = self.header.capacity.saturating_sub(place(end.end));

@@ -51,10 +51,10 @@ impl Seals {
 }
 
 impl Core {
-    /// May there be a segment that can be sealed, and was not looked at?
+    /// May there be a segment that can be sealed, and was not looked at? A store that ends leaves them to the next opening.
     pub(super) fn is_sealing_due(&self) -> bool {
         let is_again = self.seals.again_at.is_some_and(|at| at <= self.commit.durable());
-        self.commit.end().segment != self.seals.active || is_again
+        self.openings > 0 && (self.commit.end().segment != self.seals.active || is_again)
     }
 }
 
