@@ -286,7 +286,6 @@ impl Replay {
     /// Applies the batches that follow each other, at most up to where the next link says that the segment ends. Returns
     /// where that was, and what is wrong behind it, if anything is.
     fn walk(&mut self, segment: &Segment, next: Option<&Link>, last: bool) -> Result<(u64, String)> {
-        self.footer_bytes = 0;
         let mut scanner = Scanner::new(segment, last)?;
         let mut position = SEGMENT_START;
         let is_open =
@@ -310,7 +309,8 @@ impl Replay {
             self.apply(segment, group, operation, (header.offset, header.sequence))?;
         }
         self.batches += 1;
-        self.footer_bytes += footer::share(&records, &contents);
+        let of_those_before = if supplement.link.is_some() { 0 } else { self.footer_bytes };
+        self.footer_bytes = of_those_before + footer::share(&records, &contents);
         self.end = Link { segment: header.segment, salt: header.salt, end, sequence: header.sequence, sums };
         self.note_echo(header.segment, header.sequence, records, supplement);
         Ok(end)
