@@ -2,20 +2,24 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "for the fuzz targets only")]
 
-use crate::format::batch::{HEADER_BYTES, Header, decode_bodies, decode_front};
+use crate::format::batch::{Content, HEADER_BYTES, Header, decode_bodies, decode_front};
 use crate::format::body::stamp_of;
 use crate::format::directory::RECORD_BYTES;
+use crate::format::footer::{self, Footer};
 use crate::format::manifest::Slot;
+use crate::format::piece::Part;
 use crate::format::segment::SegmentHeader;
 use crate::format::snapshot::{self, SnapshotHeader, SnapshotMeta};
 use crate::number::size;
+use crate::places::Places;
 
-/// Decodes `bytes` as everything that can stand on disk: once as they are, and once with the checksums of a batch and
-/// of a snapshot made right, so that what lies behind them is reached.
+/// Decodes `bytes` as everything that can stand on disk: once as they are, and once with the checksums of a batch, of
+/// a snapshot and of a footer made right, so that what lies behind them is reached.
 pub fn decode_batch(bytes: &[u8]) {
     let _ = SegmentHeader::decode(bytes);
     let _ = Slot::decode(bytes);
     decode_snapshot(bytes);
+    decode_footer(bytes);
     decode_whole(bytes);
     let mut repaired = bytes.to_vec();
     if repair(&mut repaired).is_some() {
@@ -24,6 +28,25 @@ pub fn decode_batch(bytes: &[u8]) {
     let mut repaired = bytes.to_vec();
     if repair_snapshot(&mut repaired).is_some() {
         decode_snapshot(&repaired);
+    }
+    let mut repaired = bytes.to_vec();
+    if repair_footer(&mut repaired).is_some() {
+        decode_footer(&repaired);
+    }
+}
+
+/// What was decoded must be what is encoded, and lead to no entry outside the batches.
+fn decode_footer(bytes: &[u8]) {
+    let Ok(header) = footer::Header::decode(bytes) else { return };
+    let Some(rest) = bytes.get(footer::HEADER_BYTES..size(header.footer_bytes())) else { return };
+    let Ok(footer) = Footer::decode(&header, rest) else { return };
+    assert_eq!(footer.encode(header.link, header.end), bytes[..size(header.footer_bytes())]);
+    for (record, content) in footer.records.iter().zip(&footer.contents) {
+        if let Content::Entries(pieces) = content {
+            let places = Places::new(header.end.segment, 0, pieces, record.count);
+            let is_inside = |part: Part| part.offset >= 8192 && part.end() <= header.end.end;
+            assert!(places.all().all(is_inside), "{places:?}");
+        }
     }
 }
 
@@ -64,6 +87,16 @@ fn repair(bytes: &mut [u8]) -> Option<()> {
     bytes[80..84].copy_from_slice(&supplement_crc.to_le_bytes());
     let header_crc = crc32fast::hash(bytes.get(8..HEADER_BYTES)?);
     bytes[4..8].copy_from_slice(&header_crc.to_le_bytes());
+    Some(())
+}
+
+/// Makes magic, the crc of what stands behind the header, and that of the header right; the rest is as long as there is.
+fn repair_footer(bytes: &mut [u8]) -> Option<()> {
+    bytes.get_mut(..8)?.copy_from_slice(b"duramFTR");
+    let rest_crc = crc32fast::hash(bytes.get(footer::HEADER_BYTES..)?);
+    bytes[12..16].copy_from_slice(&rest_crc.to_le_bytes());
+    let header_crc = crc32fast::hash(&bytes[12..footer::HEADER_BYTES]);
+    bytes[8..12].copy_from_slice(&header_crc.to_le_bytes());
     Some(())
 }
 
@@ -119,10 +152,12 @@ mod tests {
             batch in damaged(&golden::batch()),
             header in damaged(golden::SNAPSHOT_HEADER),
             meta in damaged(golden::SNAPSHOT_META),
+            footer in damaged(golden::FOOTER),
         ) {
             decode_batch(&batch);
             decode_batch(&header);
             decode_batch(&meta);
+            decode_batch(&footer);
         }
     }
 }

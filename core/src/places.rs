@@ -44,11 +44,16 @@ struct Lone {
 }
 
 impl Lone {
-    /// None for a piece of several entries, or for a longer one.
-    fn of(piece: &Piece, count: u32) -> Option<Lone> {
-        let bytes = u16::try_from(piece.bytes()).ok().filter(|_| count == 1)?;
+    /// Can this be all of a piece of one entry?
+    fn is_enough(piece: &Piece) -> bool {
+        piece.bytes() <= u16::MAX.into()
+    }
+
+    /// Of a piece of one entry for which that is enough.
+    fn of(piece: &Piece) -> Lone {
         let [a, b, c, d] = piece.offset.to_le_bytes();
-        Some(Lone { offset: [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])], bytes })
+        let [e, f, ..] = piece.bytes().to_le_bytes();
+        Lone { offset: [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])], bytes: u16::from_le_bytes([e, f]) }
     }
 
     fn piece(self, first: u32) -> Piece {
@@ -58,15 +63,16 @@ impl Lone {
 }
 
 impl Places {
-    /// The places of the entries of a record, in bodies that begin at `bodies_at`. No room is kept for entries that may never
-    /// come: most groups of a large store hold few of them.
+    /// The places of the entries of a record, in bodies that begin at `bodies_at`. Those of a record of a footer, whose entries
+    /// may have been written in many, are what joining the places of these makes. No room is kept for entries that may
+    /// never come: most groups of a large store hold few of them.
     pub(crate) fn new(segment: u64, bodies_at: u64, pieces: &[Piece], count: u32) -> Places {
         let base = within_segment(size(bodies_at));
         let at = |piece: &Piece| piece.moved(piece.first, base + piece.offset);
-        let lone = pieces.first().and_then(|piece| Lone::of(&at(piece), count));
-        let pieces = match lone {
-            Some(lone) => Pieces::Lone(vec![lone]),
-            None => Pieces::Many(pieces.iter().map(at).collect()),
+        let is_lone = pieces.len() == count as usize && pieces.iter().all(Lone::is_enough);
+        let pieces = match is_lone {
+            true => Pieces::Lone(pieces.iter().map(|piece| Lone::of(&at(piece))).collect()),
+            false => Pieces::Many(pieces.iter().map(at).collect()),
         };
         let mut places = Places { segment, count, first: 0, whole: count, bytes: 0, pieces };
         places.bytes = places.sum();

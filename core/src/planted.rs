@@ -43,6 +43,8 @@ pub enum Bug {
     FlushOvertakesPackedWrite,
     /// A batch header claims a batch durable that is still on its way to the disk.
     WatermarkOfWriteInFlight,
+    /// A footer tells which entries a segment holds, and not what was removed.
+    FooterOfRanges,
     /// A batch need not name the sums of the batch before it. A second line of defence: alone it hides nothing.
     ChainUnchecked,
 }

@@ -48,7 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("inspect", &["options", "segment", "format", "replay", "index", "state", "io"]),
     ("registry", &["options", "io"]),
     // The door of the fuzz targets.
-    ("fuzzing", &["format", "segment"]),
+    ("fuzzing", &["format", "segment", "places"]),
     ("store", &[EVERYTHING]),
     ("log", &[EVERYTHING]),
     ("lib", &[EVERYTHING]),

@@ -125,9 +125,11 @@ fn a_kind_of_call_that_fails_for_ever_is_refused_and_works_when_it_is_gone() {
 // --------------------------------------------------------------------------------------------------------------- calls
 
 /// What the workload must come to.
-const CLASSES: [&str; 20] = [
+const CLASSES: [&str; 22] = [
     "write of the log",
     "flush of the log",
+    "write of a footer",
+    "flush of a footer",
     "allocate for a large batch",
     "write of a fresh salt",
     "flush of a fresh salt",
@@ -148,10 +150,12 @@ const CLASSES: [&str; 20] = [
     "remove a snapshot",
 ];
 
-fn class_of(operation: &Operation, before: Option<&Operation>) -> &'static str {
+/// `newest` is the segment that was begun last.
+fn class_of(operation: &Operation, before: Option<&Operation>, newest: &str) -> &'static str {
     use OperationKind::{Allocate, Create, Prewrite, Remove, Rename, SyncData, SyncDirectory, Write};
     let name = &*operation.name;
     let (is_new, is_snapshot) = (name == "segment.new", name.ends_with(".snap"));
+    let is_sealed = name.ends_with(".seg") && name < newest;
     let follows_header = before.is_some_and(|before| before.kind == Write && before.offset < BATCHES_AT);
     match operation.kind {
         Create if is_new => "create segment.new",
@@ -174,7 +178,9 @@ fn class_of(operation: &Operation, before: Option<&Operation>) -> &'static str {
         Remove if name.ends_with(".old") => "remove from the pool",
         SyncDirectory => "flush of the directory",
         Write if operation.offset < BATCHES_AT => "write of a fresh salt",
+        Write if is_sealed => "write of a footer",
         Write => "write of the log",
+        SyncData if is_sealed => "flush of a footer",
         SyncData if follows_header => "flush of a fresh salt",
         SyncData => "flush of the log",
         Prewrite => "prewrite from the pool",
@@ -191,8 +197,15 @@ fn trace() -> Vec<&'static str> {
     let tally = node.run();
     assert_eq!((tally.refused, tally.poisoned, tally.counted), (0, 0, 0), "nothing fails");
     let operations = operations.lock().unwrap();
-    let before = [None].into_iter().chain(operations.iter().map(Some));
-    operations.iter().zip(before).map(|(operation, before)| class_of(operation, before)).collect()
+    let (mut before, mut newest, mut classes) = (None, String::new(), Vec::new());
+    for operation in operations.iter() {
+        classes.push(class_of(operation, before, &newest));
+        if classes.last() == Some(&"write of the log") {
+            newest = operation.name.to_string();
+        }
+        before = Some(operation);
+    }
+    classes
 }
 
 // ------------------------------------------------------------------------------------------------------------ workload

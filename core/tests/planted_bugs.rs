@@ -1,4 +1,4 @@
-//! Nineteen mistakes, one per rule of the protocol, are planted in the store; each of them must be caught. That is how we know
+//! Twenty mistakes, one per rule of the protocol, are planted in the store; each of them must be caught. That is how we know
 //! that the checks can fail.
 //!
 //! Most tests run the enumeration of the workload that the mistake hurts until the first violation, and says after how
@@ -46,6 +46,11 @@ fn a_watermark_that_comes_too_early_is_caught() {
 #[test]
 fn truncations_that_replay_forgets_are_caught() {
     caught(Workload::Replace, &[Bug::TruncationForgotten]);
+}
+
+#[test]
+fn a_footer_of_ranges_alone_is_caught() {
+    caught(Workload::Replace, &[Bug::FooterOfRanges]);
 }
 
 /// The chain of sums does not mask this one: a client that writes again, byte for byte, what was lost makes the same sums,

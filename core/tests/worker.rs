@@ -189,7 +189,10 @@ fn a_callback_may_drop_the_last_handle() {
     for maintains in [false, true] {
         let mut bed = Bed::new(SEGMENT_BYTES);
         bed.append(1, 3 * PER_SEGMENT);
-        until("two segments are prepared", || bed.stats().prepared == 2);
+        until("two segments are prepared, and the full ones sealed", || {
+            let stats = bed.stats();
+            stats.prepared == 2 && stats.sealed + 1 == stats.segments - stats.prepared
+        });
         let store = bed.store.take().unwrap();
         bed.watch.hold(OperationKind::SyncData, ".seg");
         let position = match maintains {

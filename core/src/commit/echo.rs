@@ -2,20 +2,15 @@
 #![forbid(unsafe_code)]
 
 use crate::format::directory::{RECORD_BYTES, Record};
+use crate::format::merged::Merged;
 use crate::format::supplement::{ECHO_BYTES_MAX, Echo, Link};
-use std::collections::HashMap;
-
-/// Among so few records the newest one of a group is looked for one by one.
-const FEW_RECORDS: usize = 8;
 
 /// The operations of batches that no batch repeats yet, merged.
 #[derive(Debug, Default)]
 pub(super) struct Interval {
     from: u64,
     through: u64,
-    records: Vec<Record>,
-    /// Where the newest record of each group stands in `records`: only that one may grow. Empty while there are few.
-    newest: HashMap<u64, usize>,
+    merged: Merged,
     /// The link of the segment that these batches begin, with its number.
     link: Option<(u64, Link)>,
     /// What the batches took on the disk.
@@ -30,12 +25,12 @@ impl Interval {
 
     /// Is there nothing in it that would be lost if it were not repeated? A batch without records did nothing, and says so.
     pub(super) fn has_nothing_to_tell(&self) -> bool {
-        self.records.is_empty() && self.link.is_none()
+        self.merged.records.is_empty() && self.link.is_none()
     }
 
     /// What repeating this takes beside the fixed part of an echo.
     pub(super) fn bytes(&self) -> u64 {
-        (self.records.len() * RECORD_BYTES) as u64
+        (self.merged.records.len() * RECORD_BYTES) as u64
     }
 
     pub(super) fn add(&mut self, sequence: u64, records: &[Record], batch_bytes: u64, link: Option<(u64, Link)>) {
@@ -43,7 +38,9 @@ impl Interval {
         self.through = sequence;
         self.batch_bytes += batch_bytes;
         self.link = self.link.or(link);
-        records.iter().for_each(|record| self.add_record(record));
+        for record in records {
+            self.merged.add(record.identity());
+        }
     }
 
     /// Adds what the batches behind these did.
@@ -51,28 +48,7 @@ impl Interval {
         if self.is_empty() {
             *self = later;
         } else if !later.is_empty() {
-            self.add(later.through, &later.records, later.batch_bytes, later.link);
-        }
-    }
-
-    fn add_record(&mut self, record: &Record) {
-        let newest = self.newest_of(record.group).map(|place| &mut self.records[place]);
-        if newest.is_some_and(|newest| newest.merge(record)) {
-            return;
-        }
-        self.records.push(record.identity());
-        if self.records.len() > FEW_RECORDS {
-            // From here on all are in the map.
-            let missing = if self.newest.is_empty() { 0 } else { self.records.len() - 1 };
-            let places = self.records.iter().enumerate().skip(missing);
-            self.newest.extend(places.map(|(place, record)| (record.group, place)));
-        }
-    }
-
-    fn newest_of(&self, group: u64) -> Option<usize> {
-        match self.records.len() <= FEW_RECORDS {
-            true => self.records.iter().rposition(|record| record.group == group),
-            false => self.newest.get(&group).copied(),
+            self.add(later.through, &later.merged.records, later.batch_bytes, later.link);
         }
     }
 
@@ -87,7 +63,7 @@ impl Interval {
             from: interval.from,
             through: interval.through,
             link: interval.link,
-            records: (!too_large).then_some(interval.records),
+            records: (!too_large).then_some(interval.merged.records),
         })
     }
 }

@@ -33,6 +33,7 @@ mod write;
 use crate::error::Error;
 use crate::format::batch::{HEADER_BYTES, Header};
 use crate::format::directory::{RECORD_BYTES, Record};
+use crate::format::footer;
 use crate::format::segment::{SEGMENT_START, SegmentHeader};
 use crate::format::supplement::{Link, SUPPLEMENT_BYTES_FIXED, Supplement};
 use crate::format::{BLOCK_BYTES, round_up};
@@ -41,7 +42,7 @@ use crate::planted::{Bug, Bugs};
 use echo::Interval;
 use flight::Flight;
 use room::Room;
-pub(crate) use room::{Leaves, Need, footer_share};
+pub(crate) use room::{Leaves, Need};
 pub(crate) use sealed::Sealed;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ const WRITE_BYTES_MAX: u64 = 4 << 20;
 const HALF_FILLED_BYTES_MIN: u64 = 4 << 20;
 
 /// The segment that is kept back must hold a batch like this one: a purge and a few operations more.
-const KEPT_BACK: Need = Need { records: 4, bytes: BLOCK_BYTES, leaves: Leaves::Nothing };
+const KEPT_BACK: Need = Need { records: 4, bytes: BLOCK_BYTES, footer_bytes: 256, leaves: Leaves::Nothing };
 
 /// A batch that has its sequence number and waits for its place.
 #[derive(Debug)]
@@ -565,7 +566,7 @@ impl Commit {
         interval.add(sequence, &stamped.sealed.records, end - tail.position, link.map(|link| (header.segment, link)));
         tail.position = end;
         assert!(end <= tail.header.capacity, "batch {sequence} ends at {end} in {:?}", tail.header);
-        tail.footer_bytes += footer_share(stamped.sealed.records.len() as u64, end - stamped.offset);
+        tail.footer_bytes += footer::share(&stamped.sealed.records, &stamped.sealed.contents);
         self.link = Link { segment: header.segment, salt: header.salt, end, sequence, sums };
         stamped
     }

@@ -7,24 +7,20 @@
 //! push a large one into a segment that cannot hold it.)
 #![forbid(unsafe_code)]
 
-use super::{BLOCK_BYTES, HEADER_BYTES, RECORD_BYTES, SEGMENT_START, SUPPLEMENT_BYTES_FIXED, round_up};
+use super::{BLOCK_BYTES, HEADER_BYTES, RECORD_BYTES, SEGMENT_START, SUPPLEMENT_BYTES_FIXED, footer, round_up};
 
 const SUPPLEMENT: u64 = SUPPLEMENT_BYTES_FIXED as u64;
 const RECORD: u64 = RECORD_BYTES as u64;
 
-/// A footer's entry for one batch, or for one position inside a large one; how often those come; and its fixed part.
-const FOOTER_BATCH_BYTES: u64 = 16;
-const FOOTER_POSITION_EVERY_BYTES: u64 = 64 << 10;
-const FOOTER_FIXED_BYTES: u64 = 256;
+/// The closing batch without its echo, and the header of the footer, each on a new block, rounding included.
+const CLOSING_BYTES: u64 = BLOCK_BYTES + HEADER_BYTES as u64 + SUPPLEMENT + BLOCK_BYTES + footer::HEADER_BYTES as u64;
 
-/// The closing batch without its echo, and the footer without its records, each on a new block, rounding included.
-const CLOSING_BYTES: u64 = BLOCK_BYTES + HEADER_BYTES as u64 + SUPPLEMENT + BLOCK_BYTES + FOOTER_FIXED_BYTES;
-
-/// What a batch needs: its records, and its bytes without the supplement.
+/// What a batch needs: its records, its bytes without the supplement, and its share of the segment's footer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Need {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
+    pub(crate) footer_bytes: u64,
     pub(crate) leaves: Leaves,
 }
 
@@ -44,6 +40,7 @@ impl Need {
     pub(crate) fn add_records(&mut self, records: usize) {
         self.records += records as u64;
         self.bytes += records as u64 * RECORD;
+        self.footer_bytes += records as u64 * RECORD;
     }
 }
 
@@ -90,7 +87,7 @@ impl Room {
         let start = round_up(self.position, BLOCK_BYTES);
         self.position = start + round_up(need.bytes + SUPPLEMENT, BLOCK_BYTES) + BLOCK_BYTES;
         self.echo_bytes += need.records * RECORD;
-        self.footer_bytes += footer_share(need.records, need.bytes);
+        self.footer_bytes += need.footer_bytes;
     }
 
     /// The smallest new segment that `take` accepts this batch in.
@@ -104,9 +101,4 @@ impl Room {
     fn end(&self) -> u64 {
         self.position + self.echo_bytes + self.footer_bytes + CLOSING_BYTES
     }
-}
-
-/// What a segment's footer takes for a batch with so many records and bytes.
-pub(crate) fn footer_share(records: u64, bytes: u64) -> u64 {
-    records * RECORD + FOOTER_BATCH_BYTES + bytes.div_ceil(FOOTER_POSITION_EVERY_BYTES) * FOOTER_BATCH_BYTES
 }

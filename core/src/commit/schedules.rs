@@ -9,6 +9,7 @@ use super::{Action, Commit, Flush, Reservation, Sealed, Start, Write};
 use crate::error::Error;
 use crate::format::batch::{Header, decode_front};
 use crate::format::directory::{Kind, Record};
+use crate::format::footer;
 use crate::format::segment::SegmentHeader;
 use crate::format::supplement::Link;
 use crate::format::{BLOCK_BYTES, round_up};
@@ -81,6 +82,8 @@ struct Machine {
     frozen: u64,
     /// The end of what was issued there.
     end: u64,
+    /// What its footer takes for that.
+    footer_bytes: u64,
     under_way: Vec<Issued>,
     /// Every write that was issued.
     writes: Vec<Written>,
@@ -103,6 +106,7 @@ impl Machine {
             segment: 0,
             frozen: 0,
             end: 0,
+            footer_bytes: 0,
             under_way: Vec::new(),
             writes: Vec::new(),
             flushes: Vec::new(),
@@ -187,7 +191,7 @@ impl Machine {
             self.check(to == from + 1, || format!("segment {to} follows {from}"));
             let issued = self.writes.last().map_or(0, |write| write.through);
             self.check(durable == issued, || "rolled before the segment was durable to its end".into());
-            (self.segment, self.frozen, self.end) = (to, 0, 0);
+            (self.segment, self.frozen, self.end, self.footer_bytes) = (to, 0, 0, footer::HEADER_BYTES as u64);
         }
         let (frozen, issued_end) = (self.frozen, self.end);
         self.check(write.offset >= frozen, || format!("write at {} into frozen {frozen}", write.offset));
@@ -196,6 +200,10 @@ impl Machine {
         write.encode(&mut buffer).expect("memory for a small write");
         let end = write.offset + buffer.len() as u64;
         self.check(end <= write.segment.capacity, || format!("write to {end} in {:?}", write.segment));
+        let shares = write.batches.iter().map(|batch| footer::share(&batch.sealed.records, &batch.sealed.contents));
+        self.footer_bytes += shares.sum::<u64>();
+        let sealed = footer::place(write.end()) + self.footer_bytes;
+        self.check(sealed <= write.segment.capacity, || format!("a footer to {sealed} in {:?}", write.segment));
         let packed_under_way = self.has_packed_under_way();
         self.check(!(write.packed && packed_under_way), || "two packed writes under way".into());
         let is_whole = write.offset.is_multiple_of(BLOCK_BYTES) && end.is_multiple_of(BLOCK_BYTES);

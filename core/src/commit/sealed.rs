@@ -5,6 +5,7 @@ use super::room::{Leaves, Need};
 use crate::format::batch::{Content, HEADER_BYTES};
 use crate::format::directory::{Kind, RECORD_BYTES, Record};
 use crate::format::fields::Writer;
+use crate::format::footer;
 use crate::number::{size, within_segment};
 
 /// A caller's batch, encoded as far as it can be before its place is known.
@@ -25,6 +26,7 @@ impl Sealed {
         Need {
             records: self.records.len() as u64,
             bytes: (HEADER_BYTES + self.directory.len() + self.bodies.len()) as u64,
+            footer_bytes: footer::share(&self.records, &self.contents),
             leaves: self.leaves(),
         }
     }

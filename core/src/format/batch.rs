@@ -168,6 +168,24 @@ pub(crate) enum Content {
     Snapshot(SnapshotMeta),
 }
 
+impl Content {
+    /// The body as it stands in a batch; none for entries, which are never decoded to values.
+    pub(super) fn encode_small(&self, body: &mut Writer) {
+        match self {
+            Content::Entries(_) | Content::Nothing => {}
+            Content::HardState(state) => body::encode_hard_state(body, state),
+            Content::Blob(blob) => {
+                body.bytes(blob);
+            }
+            Content::Meta { key, value } => body::encode_meta(body, key, value),
+            Content::MetaKey(key) => body::encode_meta_key(body, key),
+            Content::Snapshot(meta) => {
+                body.bytes(&meta.encode());
+            }
+        }
+    }
+}
+
 /// Checks the bodies of a batch against its directory, entry by entry, and returns what each record holds. They must
 /// fill `bodies`.
 pub(crate) fn decode_bodies(records: &[Record], bodies: &[u8], stamp: u32) -> Decoded<Vec<Content>> {
@@ -184,7 +202,7 @@ pub(crate) fn decode_bodies(records: &[Record], bodies: &[u8], stamp: u32) -> De
     }
 }
 
-/// What the part of the body holds that belongs to this record, and begins at `start` in the bodies.
+/// What a record holds, checked against its sum; `start` is where its bytes begin among the bodies.
 pub(crate) fn decode_content(record: &Record, start: usize, bytes: &[u8], stamp: u32) -> Decoded<Content> {
     let (content, found) = match record.kind {
         Kind::Append | Kind::Replace | Kind::Put => decode_entries(record, start, bytes, stamp)?,

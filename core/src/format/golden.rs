@@ -9,10 +9,12 @@
 use super::Salt;
 use super::batch::{Content, Header};
 use super::directory::{Kind, Record};
+use super::footer::Footer;
 use super::piece::Piece;
 use super::segment::SegmentHeader;
 use super::snapshot::{SnapshotHeader, SnapshotMeta, SnapshotPoint};
 use super::supplement::{Echo, Link};
+use crate::entry::HardState;
 
 /// The bytes of one field in hexadecimal, and what it is.
 pub(crate) type Field = (&'static str, &'static str);
@@ -309,6 +311,71 @@ pub(crate) const META: &[Field] =
 
 pub(crate) const META_KEY: &[Field] = &[("02", "bytes of the key"), ("c3a9", "key: `é`, in UTF-8")];
 
+/// The example of FORMAT.md: segment 2 with three batches.
+pub(crate) const FOOTER: &[Field] = &[
+    ("647572616d465452", "header: magic `duramFTR`"),
+    ("ba94c4b7", "crc of bytes 00c to 09f"),
+    ("8726b82d", "crc of bytes 0a0 to the end"),
+    ("0011223344556677 8899aabbccddeeff", "salt of the segment"),
+    ("0200000000000000", "segment 2"),
+    ("0040000000000000", "offset 16384"),
+    ("0a00000000000000", "first batch 10"),
+    ("0c00000000000000", "last batch 12"),
+    ("8070605040302010", "its sums"),
+    ("0100000000000000", "link: segment 1"),
+    ("abababababababab abababababababab", "its salt"),
+    ("4030000000000000", "ends at 12352"),
+    ("0900000000000000", "with batch 9"),
+    ("8877665544332211", "which has these sums"),
+    ("03000000", "3 records"),
+    ("03000000", "3 pieces"),
+    ("20000000", "32 bytes of bodies"),
+    ("80010000", "384 bytes in all"),
+    ("4032000000000000", "batch 12 ends at 12864"),
+    ("0000000000000000 0000000000000000", "zero"),
+    ("0700000000000000", "record 1: group 7"),
+    ("0500000000000000", "first index 5"),
+    ("0300000000000000", "term 3"),
+    ("5300000000000000", "83 bytes of bodies"),
+    ("02000000", "2 entries"),
+    ("00000000", "no sum here"),
+    ("01", "append"),
+    ("00000000000000", "zero"),
+    ("0700000000000000", "record 2: group 7"),
+    ("0000000000000000", "no index"),
+    ("0000000000000000", "no term"),
+    ("2000000000000000", "32 bytes of body"),
+    ("00000000", "no entries"),
+    ("839184c5", "sum: crc of the body"),
+    ("03", "hard state"),
+    ("00000000000000", "zero"),
+    ("0700000000000000", "record 3: group 7"),
+    ("0700000000000000", "first index 7"),
+    ("0300000000000000", "term 3"),
+    ("5200000000000000", "82 bytes of bodies"),
+    ("02000000", "2 entries, of two batches"),
+    ("00000000", "no sum here"),
+    ("01", "append"),
+    ("00000000000000", "zero"),
+    ("70210000", "piece of record 1: at 8560"),
+    ("53000000", "83 bytes, not even"),
+    ("02000000", "2 entries"),
+    ("00000000", "of batch 10"),
+    ("40310000", "piece of record 3: at 12608"),
+    ("29000080", "41 bytes, even"),
+    ("01000000", "1 entry"),
+    ("01000000", "of batch 11"),
+    ("10320000", "piece of record 3: at 12816"),
+    ("29000080", "41 bytes, even"),
+    ("01000000", "1 entry"),
+    ("02000000", "of batch 12"),
+    ("0300000000000000", "body of record 2: term 3"),
+    ("0200000000000000", "vote 2"),
+    ("0000000000000000", "no commit index"),
+    ("01", "a vote is present"),
+    ("00000000000000", "zero"),
+];
+
 pub(crate) const STORE: [u8; 16] = *b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f";
 pub(crate) const SALT: Salt = *b"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
 const SALT_OF_6: Salt = *b"\x20\x21\x22\x23\x24\x25\x26\x27\x28\x29\x2a\x2b\x2c\x2d\x2e\x2f";
@@ -442,4 +509,21 @@ pub(crate) fn assert_bytes(encoded: &[u8], fields: &[Field]) {
 fn hex_bytes(hex: &str) -> Vec<u8> {
     let digits: String = hex.split_whitespace().collect();
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("two digits")).collect()
+}
+
+/// What [`FOOTER`] says, with the link of its segment and where that ends.
+pub(crate) fn footer() -> (Footer, Link, Link) {
+    let salt = *b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff";
+    let link = Link { segment: 1, salt: [0xab; 16], end: 0x3040, sequence: 9, sums: 0x1122_3344_5566_7788 };
+    let end = Link { segment: 2, salt, end: 0x3240, sequence: 12, sums: 0x1020_3040_5060_7080 };
+    let first = Record { body_bytes: 83, ..record(7, Kind::Append, 5, 3, 2) };
+    let state = Record { body_bytes: 32, sum: 0xc584_9183, ..record(7, Kind::HardState, 0, 0, 0) };
+    let second = Record { body_bytes: 82, ..record(7, Kind::Append, 7, 3, 2) };
+    let contents = vec![
+        Content::Entries(vec![Piece::new(0, 8560, 83, false)]),
+        Content::HardState(HardState { term: 3, vote: Some(2), commit: None }),
+        Content::Entries(vec![Piece::new(0, 12_608, 41, true), Piece::new(1, 12_816, 41, true)]),
+    ];
+    let footer = Footer { records: vec![first, state, second], contents, batches: vec![vec![0], vec![], vec![1, 2]] };
+    (footer, link, end)
 }

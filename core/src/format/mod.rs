@@ -11,9 +11,11 @@ pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod directory;
 pub(crate) mod fields;
+pub(crate) mod footer;
 #[cfg(test)]
 pub(crate) mod golden;
 pub(crate) mod manifest;
+pub(crate) mod merged;
 pub(crate) mod name;
 pub(crate) mod piece;
 #[cfg(test)]

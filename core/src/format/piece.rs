@@ -48,6 +48,22 @@ impl Piece {
         self.bytes & !EVEN
     }
 
+    /// The bytes with the bit that says whether the entries are even, as they stand on the disk.
+    pub(super) fn bits(&self) -> u32 {
+        self.bytes
+    }
+
+    /// A piece of so many entries, from what [`Piece::bits`] gave. None if there is no such piece.
+    pub(super) fn from_bits(first: u32, offset: u32, bits: u32, count: u32) -> Option<Piece> {
+        let piece = Piece { first, offset, bytes: bits };
+        let is_enough = u64::from(piece.bytes()) >= u64::from(count) * ENTRY_HEADER_BYTES as u64;
+        let is_sound = match piece.is_even() {
+            true => count > 0 && piece.bytes().is_multiple_of(count),
+            false => count > 1,
+        };
+        (is_enough && is_sound).then_some(piece)
+    }
+
     fn is_even(&self) -> bool {
         self.bytes & EVEN != 0
     }

@@ -42,11 +42,11 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    fn encode(&self, writer: &mut Writer) {
+    pub(super) fn encode(&self, writer: &mut Writer) {
         writer.u64(self.segment).bytes(&self.salt).u64(self.end).u64(self.sequence).u64(self.sums);
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Decoded<Link> {
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Decoded<Link> {
         let (segment, salt, end, sequence, sums) =
             (reader.u64()?, reader.salt()?, reader.u64()?, reader.u64()?, reader.u64()?);
         match sequence {

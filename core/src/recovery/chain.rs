@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
+use crate::format::footer;
 use crate::format::manifest::Slot;
 use crate::format::segment::{SEGMENT_START, segment_name, segment_number};
 use crate::format::supplement::{Link, Supplement};
@@ -120,6 +121,8 @@ pub(super) struct Begun {
     pub(super) last: u64,
     /// The link of every begun segment that still has one.
     pub(super) links: BTreeMap<u64, Link>,
+    /// The headers of the footers that end where the next link says.
+    pub(super) footers: BTreeMap<u64, footer::Header>,
     /// The highest sequence number that anything calls durable.
     pub(super) watermark: u64,
     /// What is seen in the last begun segment and behind it.
@@ -133,6 +136,7 @@ impl Begun {
         let mut begun = Begun {
             last: slot.first_live - 1,
             links: BTreeMap::new(),
+            footers: BTreeMap::new(),
             watermark: slot.watermark,
             sightings: BTreeMap::new(),
         };
@@ -165,6 +169,11 @@ impl Begun {
         let older = segments.found.iter().rev().filter(|(number, _)| !self.sightings.contains_key(number));
         for (number, found) in older.collect::<Vec<_>>() {
             let Some(segment) = found.whole() else { continue };
+            if let Some(header) = self.find_footer(*number, segment) {
+                self.see(*number, Some(&header.link), 0);
+                self.footers.insert(*number, header);
+                continue;
+            }
             let mut scanner = Scanner::new(segment, false)?;
             let first = scanner.sighting(SEGMENT_START)?;
             self.see_all(*number, first.as_slice());
@@ -174,6 +183,12 @@ impl Begun {
             }
         }
         Ok(())
+    }
+
+    /// The header of the segment's footer, if that counts and opening goes by it.
+    fn find_footer(&self, number: u64, segment: &Segment) -> Option<footer::Header> {
+        let end = self.links.get(&(number + 1)).filter(|_| number + 1 < self.last)?;
+        segment.footer_header(end)
     }
 
     fn see_all(&mut self, number: u64, sightings: &[Sighting]) {

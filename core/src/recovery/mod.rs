@@ -9,6 +9,9 @@
 //!    from its own directory ([`salvage`]) or from the echo behind it ([`survey`]), or it is unknown. Above all watermarks it
 //!    is torn, and cut.
 //!
+//! A sealed segment is replayed from its footer, if that is whole and ends where the next link says: none of its batches is
+//! read then. The last two begun segments are always scanned: what writing goes on with is told by their batches alone.
+//!
 //! The segments from the last begun one on are flushed and read past the page cache, because after a failed flush the
 //! cache may show bytes that the disk does not have. Nothing is written here, so recovering twice gives the same.
 #![forbid(unsafe_code)]
@@ -32,7 +35,7 @@ use crate::segment::manifest::Manifest;
 use crate::state::{Group, State};
 use chain::{Begun, Found, Segments};
 use replay::{Known, Replay};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,6 +45,8 @@ pub struct RecoveryReport {
     pub clean: bool,
     /// How many batches were replayed.
     pub batches: u64,
+    /// How many segments were replayed from their footers, without reading their batches.
+    pub footers: u64,
     /// The sequence number of the last batch; 0 in a new store.
     pub last_batch: u64,
     /// What was cut behind the last batch: writes that were under way when the store stopped.
@@ -98,8 +103,10 @@ pub(crate) struct Recovered {
     pub(crate) end: Link,
     /// Does a header lie behind that end, in the same segment? Then what was cut might come back if writing went on there.
     pub(crate) has_rest: bool,
-    /// Records and bytes of each batch in the last segment: what its footer will have to tell.
-    pub(crate) tail_batches: Vec<(u64, u64)>,
+    /// What the footer of the last segment will take for what that holds.
+    pub(crate) footer_bytes: u64,
+    /// The segments that were replayed from their footers.
+    pub(crate) sealed: BTreeSet<u64>,
     pub(crate) unechoed: Vec<(u64, Vec<Record>)>,
     pub(crate) unechoed_link: Option<(u64, Link)>,
 }
@@ -112,7 +119,11 @@ pub(crate) fn recover(directory: &dyn Directory, manifest: &Manifest, bugs: Bugs
     let begun = Begun::find(&mut segments, slot)?;
     let mut replay = Replay::new(bugs);
     for number in slot.first_live..=begun.last {
-        replay.segment(known(&segments, &begun, number))?;
+        let known = known(&segments, &begun, number);
+        match known.footer() {
+            Some((header, footer)) => replay.footer(&known, header, &footer)?,
+            None => replay.segment(known)?,
+        }
     }
     judge_rest(&mut replay, &segments, &begun, slot);
     lose_missing_snapshots(&mut replay.state, &names);
@@ -130,6 +141,7 @@ fn known<'a>(segments: &'a Segments, begun: &'a Begun, number: u64) -> Known<'a>
         number,
         segment,
         why,
+        footer: begun.footers.get(&number),
         link: begun.links.get(&number),
         next: segments.found.get(&(number + 1)).and_then(Found::whole),
         next_link: begun.links.get(&(number + 1)).filter(|_| number < begun.last),
@@ -183,6 +195,7 @@ fn judge(replay: Replay, segments: Segments, begun: &Begun, slot: &Slot) -> Reco
         report: RecoveryReport {
             clean,
             batches: replay.batches,
+            footers: replay.sealed.len() as u64,
             last_batch: end.sequence,
             torn,
             damaged: replay.damaged,
@@ -190,7 +203,8 @@ fn judge(replay: Replay, segments: Segments, begun: &Begun, slot: &Slot) -> Reco
         durable: replay.durable.unwrap_or(end.sequence),
         end,
         has_rest,
-        tail_batches: replay.tail_batches,
+        footer_bytes: replay.footer_bytes,
+        sealed: replay.sealed,
         unechoed: replay.unechoed,
         unechoed_link: replay.unechoed_link,
     }

@@ -10,11 +10,12 @@ use super::chain::corrupt;
 use super::salvage::{Site, salvage};
 use super::survey::{Survey, Told};
 use super::{Damaged, Torn};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::Bad;
 use crate::format::batch::Header;
 use crate::format::body::stamp_of;
 use crate::format::directory::Record;
+use crate::format::footer::{self, Footer};
 use crate::format::segment::{SEGMENT_START, segment_name};
 use crate::format::supplement::{Link, Supplement};
 use crate::places::Places;
@@ -23,6 +24,7 @@ use crate::replay::{lost_operations, operations, with_places};
 use crate::segment::Segment;
 use crate::segment::scan::{ScannedBatch, Scanner};
 use crate::state::{Aspect, Operation, State};
+use std::collections::BTreeSet;
 
 /// What is known of a begun segment from elsewhere.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +34,8 @@ pub(super) struct Known<'a> {
     pub(super) segment: Option<&'a Segment>,
     /// Why that is so.
     pub(super) why: &'a str,
+    /// The header of its footer, if that ends where the next link says.
+    pub(super) footer: Option<&'a footer::Header>,
     pub(super) link: Option<&'a Link>,
     /// The next segment, if it can be read, and its link.
     pub(super) next: Option<&'a Segment>,
@@ -41,7 +45,13 @@ pub(super) struct Known<'a> {
     pub(super) watermark: u64,
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
+    /// Its footer, if that is whole.
+    pub(super) fn footer(&self) -> Option<(&'a footer::Header, Footer)> {
+        let (segment, header) = self.segment.zip(self.footer)?;
+        Some((header, segment.footer(header)?))
+    }
+
     /// The last batch of the segment that is known to be durable, and where its batches end at the latest.
     fn durable(&self) -> Option<(u64, u64)> {
         match (self.next_link, self.last) {
@@ -65,7 +75,8 @@ pub(super) struct Replay {
     /// Is it not even known which batch was the last one?
     lost_count: bool,
     pub(super) batches: u64,
-    pub(super) tail_batches: Vec<(u64, u64)>,
+    pub(super) footer_bytes: u64,
+    pub(super) sealed: BTreeSet<u64>,
     pub(super) unechoed: Vec<(u64, Vec<Record>)>,
     pub(super) unechoed_link: Option<(u64, Link)>,
     /// Where the last begun segment stops being whole, and why.
@@ -94,7 +105,8 @@ impl Replay {
             durable: None,
             lost_count: false,
             batches: 0,
-            tail_batches: Vec::new(),
+            footer_bytes: 0,
+            sealed: BTreeSet::new(),
             unechoed: Vec::new(),
             unechoed_link: None,
             stop: None,
@@ -182,7 +194,6 @@ impl Replay {
     /// Applies the batches that follow each other, and what can be had behind a gap, at most up to where the next link says
     /// that the segment ends.
     fn walk(&mut self, segment: &Segment, known: &Known<'_>) -> Result<Stop> {
-        self.tail_batches.clear();
         let mut scanner = Scanner::new(segment, known.last)?;
         let mut position = SEGMENT_START;
         let is_open = |end: &Link, position| {
@@ -276,11 +287,10 @@ impl Replay {
         self.damage(known, header.offset, sequence, sequence, true, "its bodies are damaged in part");
         if sequence > self.told_through {
             for (group, operation) in salvage(&records, &remains.bodies, site) {
-                self.apply(segment, header, group, operation)?;
+                self.apply(segment, group, operation, (header.offset, sequence))?;
             }
         }
         self.batches += 1;
-        self.tail_batches.push((records.len() as u64, end - header.offset));
         self.follow(segment, header, end);
         self.note_echo(header.segment, sequence, records, supplement);
         Ok(())
@@ -298,45 +308,57 @@ impl Replay {
         let ScannedBatch { header, sums, records, supplement, contents, bodies_at, end } = batch;
         if header.sequence > self.told_through {
             for (group, operation) in operations(&records, &contents, with_places(header.segment, bodies_at)) {
-                if self.bugs.has(Bug::TruncationForgotten) && matches!(operation, Operation::Truncate { .. }) {
-                    continue;
-                }
-                self.apply(segment, &header, group, operation)?;
+                self.apply(segment, group, operation, (header.offset, header.sequence))?;
             }
         }
         self.batches += 1;
         self.lost_count = false;
-        self.tail_batches.push((records.len() as u64, end - header.offset));
+        let of_those_before = if supplement.link.is_some() { 0 } else { self.footer_bytes };
+        self.footer_bytes = of_those_before + footer::share(&records, &contents);
         self.end = Link { segment: header.segment, salt: header.salt, end, sequence: header.sequence, sums };
         self.unsure = false;
         self.note_echo(header.segment, header.sequence, records, supplement);
         Ok(end)
     }
 
-    /// An append below the next index proves that a truncation before it was lost: what is in its way was gone.
-    fn apply(&mut self, segment: &Segment, header: &Header, group: u64, operation: Operation<Places>) -> Result<()> {
-        let copy = operation.clone();
-        match self.state.apply(group, operation, header.segment) {
-            Err(Error::NotContiguous { expected, got, .. }) => {
-                let detail =
-                    format!("a truncation before it was lost: group {group} goes on at {got}, not at {expected}");
-                let file = segment.name();
-                let (first_batch, last_batch) = (header.sequence, header.sequence);
-                self.damaged.push(Damaged {
-                    file,
-                    offset: header.offset,
-                    first_batch,
-                    last_batch,
-                    known: false,
-                    detail,
-                });
-                for step in [Operation::Truncate { from: got }, copy, Operation::Lose(Aspect::Log)] {
-                    self.state.apply(group, step, header.segment)?;
-                }
-                Ok(())
-            }
-            other => other,
+    /// Applies all that the footer of a segment tells of its batches.
+    pub(super) fn footer(&mut self, known: &Known<'_>, header: &footer::Header, footer: &Footer) -> Result<()> {
+        self.enter(known)?;
+        let Some(segment) = known.segment else { return Ok(()) };
+        let operations = operations(&footer.records, &footer.contents, with_places(header.end.segment, 0));
+        for ((group, operation), batches) in operations.zip(&footer.batches) {
+            let batch = header.first() + u64::from(batches.first().copied().unwrap_or_default());
+            self.apply(segment, group, operation, (footer::place(header.end.end), batch))?;
         }
+        self.batches += header.batches();
+        self.sealed.insert(header.end.segment);
+        (self.end, self.unsure, self.lost_count) = (header.end, false, false);
+        Ok(())
+    }
+
+    /// Applies an operation of a batch, which is told of at this offset of its segment. An append below the next index proves
+    /// that a truncation before it was lost: what is in its way was gone.
+    fn apply(
+        &mut self,
+        segment: &Segment,
+        group: u64,
+        operation: Operation<Places>,
+        (offset, batch): (u64, u64),
+    ) -> Result<()> {
+        if self.bugs.has(Bug::TruncationForgotten) && matches!(operation, Operation::Truncate { .. }) {
+            return Ok(());
+        }
+        let home = segment.header.number;
+        let Some(in_the_way) = self.state.in_the_way_of(group, &operation) else {
+            return self.state.apply(group, operation, home);
+        };
+        let (file, first_batch, last_batch) = (segment.name(), batch, batch);
+        let detail = format!("a truncation before it was lost: group {group} goes on at {in_the_way}");
+        self.damaged.push(Damaged { file, offset, first_batch, last_batch, known: false, detail });
+        for step in [Operation::Truncate { from: in_the_way }, operation, Operation::Lose(Aspect::Log)] {
+            self.state.apply(group, step, home)?;
+        }
+        Ok(())
     }
 
     /// The batches behind the last one are lost, up to this one.
@@ -374,14 +396,10 @@ impl Replay {
     }
 
     fn apply_lost(&mut self, group: u64, operation: Operation<Places>, home: u64) -> Result<()> {
-        let copy = operation.clone();
-        match (self.state.apply(group, operation, home), &copy) {
-            (Err(Error::NotContiguous { got, .. }), _) => {
-                self.state.apply(group, Operation::Truncate { from: got }, home)?;
-                self.state.apply(group, copy, home)
-            }
-            (other, _) => other,
+        if let Some(from) = self.state.in_the_way_of(group, &operation) {
+            self.state.apply(group, Operation::Truncate { from }, home)?;
         }
+        self.state.apply(group, operation, home)
     }
 
     /// Batches may have been lost behind the end of the log, and nothing tells of them.

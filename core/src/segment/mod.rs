@@ -5,6 +5,7 @@
 //! then may the manifest count it, and only then may a batch be written to it.
 #![forbid(unsafe_code)]
 
+pub(crate) mod footer;
 pub(crate) mod manifest;
 pub(crate) mod read;
 pub(crate) mod scan;

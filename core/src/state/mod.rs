@@ -104,13 +104,11 @@ impl<P: Payload> State<P> {
             self.small_bytes += in_doubt.small_bytes();
             self.groups.insert(group, Box::new(in_doubt));
         }
-        let log = self.groups.entry(group).or_default();
-        if let (Operation::Entries { how: How::Append, first, .. }, Some(next)) =
-            (&operation, log.next_of_what_is_there())
-            && *first < next
-        {
-            return Err(Error::NotContiguous { group, expected: next, got: *first });
+        if let Some(got) = self.in_the_way_of(group, &operation) {
+            let next = self.group(group).and_then(Group::next_of_what_is_there);
+            return Err(Error::NotContiguous { group, expected: next.unwrap_or(got), got });
         }
+        let log = self.groups.entry(group).or_default();
         let (count, bytes) = (log.runs.count(), log.runs.bytes());
         let (more, more_bytes) = operation.adds();
         // To add up small state looks at every key of the metadata: not for entries.
@@ -126,6 +124,13 @@ impl<P: Payload> State<P> {
         self.small_bytes = self.small_bytes - small + small_after;
         self.forget_if_empty(group, home);
         Ok(())
+    }
+
+    /// Where entries, or the boundary, are in the way of an append: from its first index on.
+    pub(crate) fn in_the_way_of(&self, group: u64, operation: &Operation<P>) -> Option<u64> {
+        let Operation::Entries { how: How::Append, first, .. } = operation else { return None };
+        let next = self.group(group)?.next_of_what_is_there()?;
+        (*first < next).then_some(*first)
     }
 
     /// Forgets a group that has nothing, unless it would be in doubt then.

@@ -3,13 +3,13 @@
 
 use super::callbacks::Callbacks;
 use super::followers::{Followers, Waiting};
-use super::maintain::Outlook;
+use super::maintain::{Outlook, Seals};
 use super::recent::Recent;
 use super::shared::{Core, Maintenance, Opening, Readable, Resumable, Shared};
 use super::snapshot::Staged;
 use super::stats::Counters;
 use super::worker::Worker;
-use crate::commit::{Commit, Start, footer_share};
+use crate::commit::{Commit, Start};
 use crate::error::{Error, Result};
 use crate::format::manifest::{MANIFEST_NAME, Slot};
 use crate::format::{BLOCK_BYTES, round_up};
@@ -195,7 +195,7 @@ impl Shared {
     fn assemble(options: &Options, path: &Path, found: Opened) -> Arc<Shared> {
         let Opened { directory, lock, manifest, recovered, direct, predecessors } = found;
         let Recovered { state, chain, mut prepared, report, end, has_rest, .. } = recovered;
-        let Recovered { tail_batches, unechoed, unechoed_link, .. } = recovered;
+        let Recovered { footer_bytes, sealed, unechoed, unechoed_link, .. } = recovered;
         let highest = manifest.slot.highest_created;
         let last = chain.last().map_or(0, |segment| segment.header.number);
         let newest_number = prepared.last_key_value().map_or(last, |(number, _)| *number).max(highest);
@@ -203,7 +203,6 @@ impl Shared {
         let first = SEGMENT_BYTES_FIRST.min(round_up(options.segment_bytes, BLOCK_BYTES));
         let newest_capacity = newest.map_or(first, |segment| segment.header.capacity);
         let active = chain.last().filter(|_| report.clean).map(|segment| segment.header);
-        let footer_bytes = tail_batches.iter().map(|(records, bytes)| footer_share(*records, *bytes)).sum();
         let last_header = chain.last().map(|segment| segment.header);
         let last_header = last_header.filter(|header| !report.clean && header.number == end.segment);
         let resumable = last_header.map(|header| Resumable { header, footer_bytes, end: end.end, has_rest });
@@ -263,6 +262,7 @@ impl Shared {
                 openings: 1,
                 displaced: Vec::new(),
                 outlook: Outlook::default(),
+                seals: Seals::of(sealed),
                 unprepared_in: None,
                 stats: Counters::default(),
             }),

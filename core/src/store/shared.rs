@@ -9,8 +9,8 @@ use super::callbacks::Callbacks;
 use super::damage::Suspects;
 use super::drive::Returned;
 use super::followers::{Followers, Waiting};
-use super::maintain::Outlook;
 use super::maintain::pool::Pooled;
+use super::maintain::{Outlook, Seals};
 use super::recent::Recent;
 use super::snapshot::Staged;
 use super::stats::Counters;
@@ -127,6 +127,7 @@ pub(super) struct Core {
     /// Files of snapshots that are current no more, each with the batch that made it so.
     pub(super) displaced: Vec<(u64, u64)>,
     pub(super) outlook: Outlook,
+    pub(super) seals: Seals,
     /// The active segment when preparing the next one ahead failed: it is not tried again before the log has rolled.
     pub(super) unprepared_in: Option<u64>,
     pub(super) stats: Counters,

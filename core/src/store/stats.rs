@@ -43,6 +43,8 @@ pub struct Stats {
     pub released: u64,
     /// Batches that repeated what stood in the way of that.
     pub carried: u64,
+    /// Segments that were given a footer: opening reads that and none of their batches.
+    pub sealed: u64,
     /// Attempts of maintenance that failed and will be made again, preparing a segment that no write needed yet included,
     pub maintenance_failures: u64,
     /// and why the last one did.
@@ -58,6 +60,7 @@ pub(super) struct Counters {
     flush_longest: Duration,
     pub(super) released: u64,
     pub(super) carried: u64,
+    pub(super) sealed: u64,
     maintenance_failures: u64,
     last_maintenance_failure: Option<String>,
 }
@@ -106,6 +109,7 @@ impl Shared {
             flush_longest: counters.flush_longest,
             released: counters.released,
             carried: counters.carried,
+            sealed: counters.sealed,
             maintenance_failures: counters.maintenance_failures,
             last_maintenance_failure: counters.last_maintenance_failure.clone(),
         }

@@ -196,6 +196,7 @@ impl Shared {
         self.drive_idle();
         self.prepare_ahead();
         self.maintain_behind_writers();
+        self.seal_behind_writers();
     }
 
     /// May a thread of the store's own do what writers need not wait for?

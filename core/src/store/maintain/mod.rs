@@ -18,6 +18,7 @@
 mod carry;
 mod live;
 pub(super) mod pool;
+mod seal;
 mod sweep;
 
 use super::followers::Until;
@@ -29,6 +30,7 @@ use crate::planted::{Bug, Bugs};
 use crate::registry::lock;
 use crate::segment::{Growth, Segment};
 use crate::state::Holding;
+pub(super) use seal::Seals;
 use std::sync::{MutexGuard, TryLockError};
 
 /// So many segments of the active one's size may be begun and full of what is gone, beside twice what is live.
@@ -100,7 +102,8 @@ impl Shared {
         if has_worker && core.outlook.active > 0 {
             return self.leave_to_worker(core, durable);
         }
-        if !self.is_due(&mut core, durable) {
+        let is_due = self.is_due(&mut core, durable);
+        if !is_due && !core.is_sealing_due() {
             return;
         }
         drop(core);
@@ -109,7 +112,12 @@ impl Shared {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return, // Somebody is at it.
         };
-        self.maintain_or_wait(&mut maintenance);
+        if is_due {
+            self.maintain_or_wait(&mut maintenance);
+        }
+        if !has_worker {
+            self.seal_in_passing();
+        }
     }
 
     /// Tells the worker what is due, and does it instead of one that is too far behind.
@@ -117,7 +125,7 @@ impl Shared {
         if !core.outlook.asked && self.is_due(&mut core, durable) {
             core.ask_for_maintenance();
         }
-        let (is_asked, is_behind) = (core.outlook.asked, core.is_worker_behind());
+        let (is_asked, is_behind) = (core.outlook.asked || core.is_sealing_due(), core.is_worker_behind());
         drop(core);
         if is_asked {
             self.wake_worker();
@@ -174,7 +182,9 @@ impl Shared {
 
     /// See [`crate::Store::maintain`].
     pub(crate) fn maintain(&self) -> Result<()> {
-        self.maintain_locked(&mut lock(&self.maintenance))
+        let mut maintenance = lock(&self.maintenance);
+        let released = self.maintain_locked(&mut maintenance);
+        released.and(self.seal_all())
     }
 
     /// Has anything changed that maintenance waits for? What was written buffered kills nothing before it is durable, so it
