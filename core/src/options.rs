@@ -71,6 +71,7 @@ pub struct Options {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) create: bool,
     pub(crate) exclusive: bool,
+    pub(crate) rebuild_manifest: bool,
     pub(crate) segment_bytes: u64,
     pub(crate) entry_bytes_max: u64,
     pub(crate) batch_bytes_max: u64,
@@ -88,6 +89,7 @@ impl Default for Options {
             disk: Arc::new(RealDisk),
             create: true,
             exclusive: false,
+            rebuild_manifest: false,
             segment_bytes: 64 * MIB,
             entry_bytes_max: 64 * MIB,
             batch_bytes_max: 256 * MIB,
@@ -121,6 +123,13 @@ impl Options {
     /// Whether this opening refuses to share the store with another one of this process. False by default.
     pub fn exclusive(self, exclusive: bool) -> Self {
         Options { exclusive, ..self }
+    }
+
+    /// Whether a store whose `MANIFEST` is lost is opened all the same, and gets a new one, made from its segments. Without it
+    /// segments without a valid manifest are [`Error::Corrupt`](crate::Error::Corrupt): the file may have been lost with others. What was written
+    /// last may then read as torn, so [`Log::expect_at_least`](crate::Log::expect_at_least) should be asked. False by default.
+    pub fn rebuild_manifest(self, rebuild_manifest: bool) -> Self {
+        Options { rebuild_manifest, ..self }
     }
 
     /// The size that segments grow to, in bytes: 16 KiB to 1 GiB, rounded up to whole 4 KiB blocks. 64 MiB by default.

@@ -45,6 +45,18 @@ pub enum Bug {
     WatermarkOfWriteInFlight,
     /// A footer tells which entries a segment holds, and not what was removed.
     FooterOfRanges,
+    /// The copies of a segment's header are rewritten in their order, also where the second one is the bad one.
+    HeaderCopiesInOrder,
+    /// What is missing at the end of the log is cut, whatever says that it was durable.
+    DamageCutAsTorn,
+    /// Replay goes on behind batches that are lost, and does not say so.
+    GapDropped,
+    /// Where the newest hard state is lost the one before it is told.
+    OldHardStateTold,
+    /// A segment that is missing is left out.
+    MissingSegmentSkipped,
+    /// A peer's entry takes the place of a damaged one of another term.
+    RepairUnchecked,
     /// A batch need not name the sums of the batch before it. A second line of defence: alone it hides nothing.
     ChainUnchecked,
 }

@@ -400,6 +400,32 @@ fn segments_without_a_manifest_are_corrupt_and_not_a_new_store() {
 }
 
 #[test]
+fn a_lost_manifest_is_made_anew_for_who_asks() {
+    for (what, clean) in [("no manifest", true), ("no manifest", false), ("no valid slot", true)] {
+        let disk = SimulatedDisk::new(1);
+        let store = prepared_store(&disk);
+        let whole = (store.log(0).bounds().unwrap(), store.log(0).hard_state().unwrap(), store.groups().unwrap());
+        match clean {
+            true => store.close().unwrap(),
+            false => drop(store.sync().unwrap()),
+        }
+        let disk = disk.kill();
+        match what {
+            "no manifest" => disk.lose_file(DIRECTORY, "MANIFEST").unwrap(),
+            _ => [50, 4096 + 50].iter().for_each(|at| disk.flip_bit(DIRECTORY, "MANIFEST", *at, 1).unwrap()),
+        }
+        open(&disk).expect_err("nobody asked for it");
+        let store = options(&disk).rebuild_manifest(true).open(DIRECTORY).unwrap();
+        assert!(store.damage().unwrap().is_empty() && store.recovery_report().damaged.is_empty(), "{what}");
+        let log = store.log(0);
+        assert_eq!((log.bounds().unwrap(), log.hard_state().unwrap(), store.groups().unwrap()), whole, "{what}");
+        store.log(1).append(&[entry(8, 1)]).unwrap();
+        store.close().unwrap();
+        assert!(open(&disk).unwrap().recovery_report().clean, "{what}");
+    }
+}
+
+#[test]
 fn a_missing_segment_is_named() {
     let disk = SimulatedDisk::new(1);
     prepared_store(&disk).close().unwrap();

@@ -1,11 +1,13 @@
-//! Twenty mistakes, one per rule of the protocol, are planted in the store; each of them must be caught. That is how we know
+//! Twenty-six mistakes, one per rule of the protocol, are planted in the store; each of them must be caught. That is how we know
 //! that the checks can fail.
 //!
 //! Most tests run the enumeration of the workload that the mistake hurts until the first violation, and says after how
 //! many states it came and what it was. No violation within the bound is a failure. Three mistakes take a second thread to
-//! do harm; for each of them there is a schedule that must go well without the mistake, and badly with it.
+//! do harm; for each of them there is a schedule that must go well without the mistake, and badly with it. What is done wrong
+//! about damage the corruption sweep must find, and a repair.
 
 mod crash;
+mod sweep;
 
 use crash::enumeration::Enumeration;
 use crash::plan::Plan;
@@ -13,6 +15,7 @@ use crash::run::Run;
 use crash::schedules::{released_while_read, truncated_meanwhile, voted_meanwhile};
 use crash::workload::Workload;
 use duramen::planted::{Bug, Bugs};
+use duramen::{Entry, Error};
 use std::io::Write;
 
 /// How many seeds of a workload may pass before a mistake counts as missed.
@@ -118,6 +121,74 @@ fn a_flush_that_overtakes_a_packed_write_is_caught() {
 #[test]
 fn a_watermark_of_a_write_in_flight_is_caught() {
     caught(Workload::Overlap, &[Bug::WatermarkOfWriteInFlight]);
+}
+
+#[test]
+fn header_copies_that_are_rewritten_in_order_are_caught() {
+    caught(Workload::Snapshots, &[Bug::HeaderCopiesInOrder]);
+}
+
+#[test]
+fn damage_that_is_cut_as_torn_is_caught() {
+    caught_by_sweep(Bug::DamageCutAsTorn);
+}
+
+#[test]
+fn a_gap_that_is_dropped_is_caught() {
+    caught_by_sweep(Bug::GapDropped);
+}
+
+#[test]
+fn an_old_hard_state_that_is_told_is_caught() {
+    caught_by_sweep(Bug::OldHardStateTold);
+}
+
+#[test]
+fn a_missing_segment_that_is_skipped_is_caught() {
+    caught_by_sweep(Bug::MissingSegmentSkipped);
+}
+
+#[test]
+fn a_repair_with_an_entry_of_another_term_is_caught() {
+    caught_by_schedule(repaired_with_another_term, Bug::RepairUnchecked);
+}
+
+/// A peer that went another way offers its entry for one that is damaged here.
+fn repaired_with_another_term(bugs: Bugs) -> Result<(), String> {
+    let golden = sweep::golden::closed();
+    let disk = golden.disk.kill();
+    let text = b"group 7 index 40 term 3";
+    let found = sweep::run::names(&disk).into_iter().find_map(|name| {
+        let bytes = disk.contents(sweep::golden::DIRECTORY, &name).ok()?;
+        Some((name, bytes.windows(text.len()).position(|window| window == text)?))
+    });
+    let (file, at) = found.ok_or("the entry is not where it should be")?;
+    disk.flip_bit(sweep::golden::DIRECTORY, &file, at as u64 + 3, 1).map_err(|error| error.to_string())?;
+    let log = sweep::golden::open(&disk, bugs).map_err(|error| error.to_string())?.log(7);
+    match log.get(40) {
+        Err(Error::EntryLost { .. }) => {}
+        read => return Err(format!("the entry is not damaged: {read:?}")),
+    }
+    match log.repair(&[Entry::new(40, 9, b"another")]) {
+        Err(Error::InvalidArgument { .. }) => Ok(()),
+        repaired => Err(format!("a repair with another term: {repaired:?}, and then the entry is {:?}", log.get(40))),
+    }
+}
+
+/// Of the bytes few are damaged: every block is.
+const SWEEP_STEP: usize = 61;
+
+fn caught_by_sweep(bug: Bug) {
+    let (mut damages, mut silent) = (0, Vec::new());
+    for golden in [sweep::golden::closed(), sweep::golden::crashed()] {
+        let swept = sweep::run::sweep(&golden, SWEEP_STEP, Bugs::default().with(bug));
+        damages += swept.counts.values().sum::<u64>() + swept.silent.len() as u64;
+        silent.extend(swept.silent);
+    }
+    match silent.first() {
+        None => panic!("{bug:?} in {damages} damages: nothing was found wrong"),
+        Some(first) => report(&format!("{bug:?}: caught by {} of {damages} damages, by {first}", silent.len())),
+    }
 }
 
 fn caught_by_schedule(schedule: impl Fn(Bugs) -> Result<(), String>, bug: Bug) {

@@ -12,7 +12,7 @@ use crate::format::supplement::{Link, Supplement};
 use crate::io::Directory;
 use crate::segment::scan::{Scanner, Sighting};
 use crate::segment::{Opened, Segment};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A segment as it was found.
 #[derive(Debug)]
@@ -125,8 +125,8 @@ pub(super) struct Begun {
     pub(super) footers: BTreeMap<u64, footer::Header>,
     /// The highest sequence number that anything calls durable.
     pub(super) watermark: u64,
-    /// What is seen in the last begun segment and behind it.
-    sightings: BTreeMap<u64, Vec<Sighting>>,
+    /// Is there a header in any segment behind the last begun one?
+    pub(super) is_anything_behind: bool,
 }
 
 impl Begun {
@@ -138,36 +138,46 @@ impl Begun {
             links: BTreeMap::new(),
             footers: BTreeMap::new(),
             watermark: slot.watermark,
-            sightings: BTreeMap::new(),
+            is_anything_behind: false,
         };
-        begun.look_at_newest(segments, slot)?;
+        let seen = begun.look_at_newest(segments, slot)?;
         begun.last = begun.last.max(slot.end_segment);
-        begun.look_at_older(segments)?;
+        begun.look_at_older(segments, &seen)?;
         segments.find_salts(&begun.links);
         Ok(begun)
     }
 
-    fn look_at_newest(&mut self, segments: &Segments, slot: &Slot) -> Result<()> {
+    /// Looks for the last segment whose first batch has a link, from the newest one on, and returns which were looked at. Where
+    /// there is no such batch a header behind it may prove that there was one: so the whole segment is searched, unless the log is
+    /// known to have ended before it.
+    fn look_at_newest(&mut self, segments: &Segments, slot: &Slot) -> Result<BTreeSet<u64>> {
+        let mut seen = BTreeSet::new();
         for (number, found) in segments.found.iter().rev() {
             let Some(segment) = found.whole() else { continue };
             if !slot.clean {
                 segment.file.sync_data().map_err(|error| Error::io("flush", segment.name(), error))?;
             }
-            let sightings = Scanner::new(segment, true)?.sightings(SEGMENT_START)?;
+            seen.insert(*number);
+            let mut scanner = Scanner::new(segment, true)?;
+            let mut sightings: Vec<Sighting> = scanner.sighting(SEGMENT_START)?.into_iter().collect();
             self.see_all(*number, &sightings);
-            self.sightings.insert(*number, sightings);
+            let is_unused = slot.clean && *number > slot.end_segment && sightings.is_empty();
+            if !self.links.contains_key(number) && !is_unused {
+                sightings = scanner.sightings(SEGMENT_START)?;
+                self.see_all(*number, &sightings);
+            }
             if self.links.contains_key(number) {
                 self.last = *number;
                 break;
             }
+            self.is_anything_behind |= !sightings.is_empty();
         }
-        Ok(())
+        Ok(seen)
     }
 
-    /// A segment's link stands in its first batch. Where that is destroyed an echo behind it has the link.
-    fn look_at_older(&mut self, segments: &Segments) -> Result<()> {
-        let older = segments.found.iter().rev().filter(|(number, _)| !self.sightings.contains_key(number));
-        for (number, found) in older.collect::<Vec<_>>() {
+    /// A segment's link stands in its first batch, and in its footer. Where those are destroyed an echo has the link.
+    fn look_at_older(&mut self, segments: &Segments, seen: &BTreeSet<u64>) -> Result<()> {
+        for (number, found) in segments.found.iter().rev().filter(|(number, _)| !seen.contains(number)) {
             let Some(segment) = found.whole() else { continue };
             if let Some(header) = self.find_footer(*number, segment) {
                 self.see(*number, Some(&header.link), 0);
@@ -207,19 +217,6 @@ impl Begun {
             self.watermark = self.watermark.max(link.sequence);
         }
         self.watermark = self.watermark.max(watermark);
-    }
-
-    /// Is there any header behind the place where the log ends?
-    pub(super) fn is_anything_behind(&self, tail: u64, end: u64) -> bool {
-        let behind = |number: u64, sighting: &Sighting| number > tail || sighting.header.offset >= end;
-        let mut newest = self.sightings.range(tail..);
-        newest.any(|(number, sightings)| sightings.iter().any(|sighting| behind(*number, sighting)))
-    }
-
-    /// Is there one in that segment, or may there be, because nobody looked?
-    pub(super) fn is_anything_behind_in(&self, tail: u64, end: u64) -> bool {
-        let in_tail = self.sightings.get(&tail);
-        in_tail.is_none_or(|sightings| sightings.iter().any(|sighting| sighting.header.offset >= end))
     }
 }
 

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+mod rebuild;
 mod replay;
 mod salvage;
 mod survey;
@@ -29,11 +30,12 @@ use crate::format::snapshot::snapshot_name;
 use crate::format::supplement::Link;
 use crate::io::Directory;
 use crate::places::Places;
-use crate::planted::Bugs;
+use crate::planted::{Bug, Bugs};
 use crate::segment::Segment;
 use crate::segment::manifest::Manifest;
 use crate::state::{Group, State};
 use chain::{Begun, Found, Segments};
+pub(crate) use rebuild::rebuild_slot;
 use replay::{Known, Replay};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -117,7 +119,8 @@ pub(crate) fn recover(directory: &dyn Directory, manifest: &Manifest, bugs: Bugs
     let names = directory.list().map_err(|error| Error::io("list", "the directory", error))?;
     let mut segments = Segments::open(directory, &names, slot)?;
     let begun = Begun::find(&mut segments, slot)?;
-    let mut replay = Replay::new(bugs);
+    let watermark = if bugs.has(Bug::DamageCutAsTorn) { 0 } else { begun.watermark };
+    let mut replay = Replay::new(bugs, watermark);
     for number in slot.first_live..=begun.last {
         let known = known(&segments, &begun, number);
         match known.footer() {
@@ -152,14 +155,14 @@ fn known<'a>(segments: &'a Segments, begun: &'a Begun, number: u64) -> Known<'a>
 
 /// After an unclean stop nobody knows how far the log reached in a file that is missing, cut short, or without a header.
 fn judge_rest(replay: &mut Replay, segments: &Segments, begun: &Begun, slot: &Slot) {
-    let is_told = replay.end.sequence >= begun.watermark && slot.clean;
+    let is_told = replay.end.sequence >= replay.watermark && slot.clean;
     let from = if begun.last < slot.first_live { slot.first_live } else { begun.last };
     if let Some(flaw) = segments.flaws_from(from).find(|_| !is_told) {
         replay.lose_end(flaw.segment, &flaw.detail);
-    } else if replay.end.sequence < begun.watermark {
-        let detail = format!("no segment holds a batch, but those up to {} were durable", begun.watermark);
+    } else if replay.end.sequence < replay.watermark {
+        let detail = format!("no segment holds a batch, but those up to {} were durable", replay.watermark);
         replay.lose_end(from, &detail);
-        replay.end.sequence = begun.watermark;
+        replay.end.sequence = replay.watermark;
     }
 }
 
@@ -180,8 +183,9 @@ fn lose_missing_snapshots(state: &mut State<Places>, names: &[String]) {
 fn judge(replay: Replay, segments: Segments, begun: &Begun, slot: &Slot) -> Recovered {
     let end = replay.end;
     let tail = if replay.torn_begin { begun.last - 1 } else { begun.last };
-    let behind = begun.is_anything_behind(tail, end.end);
-    let has_rest = begun.is_anything_behind_in(tail, end.end);
+    let behind = begun.is_anything_behind || replay.is_anything_behind();
+    // In the segment before one that was begun in vain nobody has looked.
+    let has_rest = replay.torn_begin || replay.is_anything_behind();
     let at_end = (slot.watermark, slot.end_segment, slot.end) == (end.sequence, end.segment, end.end);
     let is_there = segments.found.get(&tail).is_none_or(|found| found.whole().is_some());
     let clean = slot.clean && at_end && !behind && !replay.unsure && is_there;

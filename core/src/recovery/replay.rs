@@ -22,7 +22,7 @@ use crate::places::Places;
 use crate::planted::{Bug, Bugs};
 use crate::replay::{lost_operations, operations, with_places};
 use crate::segment::Segment;
-use crate::segment::scan::{ScannedBatch, Scanner};
+use crate::segment::scan::{ScannedBatch, Scanner, Sighting};
 use crate::state::{Aspect, Operation, State};
 use std::collections::BTreeSet;
 
@@ -86,6 +86,10 @@ pub(super) struct Replay {
     pub(super) damaged: Vec<Damaged>,
     /// Batches up to this one are spoken for by an echo.
     told_through: u64,
+    /// Everything up to this batch was durable.
+    pub(super) watermark: u64,
+    /// The headers behind the place where the last begun segment stops being whole.
+    rest: Vec<Sighting>,
 }
 
 /// Why replay of a segment does not go on.
@@ -96,7 +100,8 @@ struct Stop {
 }
 
 impl Replay {
-    pub(super) fn new(bugs: Bugs) -> Replay {
+    /// Everything up to the batch `watermark` is known to be durable, so far.
+    pub(super) fn new(bugs: Bugs, watermark: u64) -> Replay {
         Replay {
             bugs,
             state: State::default(),
@@ -113,15 +118,26 @@ impl Replay {
             torn_begin: false,
             damaged: Vec::new(),
             told_through: 0,
+            watermark,
+            rest: Vec::new(),
         }
     }
 
+    /// Does a header lie behind the end of the log, in the last begun segment?
+    pub(super) fn is_anything_behind(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
     /// Replays one begun segment.
-    pub(super) fn segment(&mut self, known: Known<'_>) -> Result<()> {
+    pub(super) fn segment(&mut self, mut known: Known<'_>) -> Result<()> {
         self.enter(&known)?;
         let before = self.end.sequence;
+        if known.segment.is_none() && self.bugs.has(Bug::MissingSegmentSkipped) {
+            self.end = known.next_link.copied().unwrap_or(self.end);
+            return Ok(());
+        }
         let stop = match known.segment {
-            Some(segment) => self.walk(segment, &known)?,
+            Some(segment) => self.walk(segment, &mut known)?,
             None => Stop { position: SEGMENT_START, why: known.why.to_owned() },
         };
         let begun_in_vain = known.last && self.end.sequence == before;
@@ -193,12 +209,12 @@ impl Replay {
 
     /// Applies the batches that follow each other, and what can be had behind a gap, at most up to where the next link says
     /// that the segment ends.
-    fn walk(&mut self, segment: &Segment, known: &Known<'_>) -> Result<Stop> {
+    fn walk(&mut self, segment: &Segment, known: &mut Known<'_>) -> Result<Stop> {
         let mut scanner = Scanner::new(segment, known.last)?;
         let mut position = SEGMENT_START;
-        let is_open = |end: &Link, position| {
-            known.next_link.is_none_or(|next| position < next.end && end.sequence < next.sequence)
-        };
+        let next_link = known.next_link;
+        let is_open =
+            |end: &Link, position| next_link.is_none_or(|next| position < next.end && end.sequence < next.sequence);
         while is_open(&self.end, position) {
             let Link { sequence, sums, .. } = self.end;
             let is_unchained = self.unsure || self.bugs.has(Bug::ChainUnchecked);
@@ -213,12 +229,30 @@ impl Replay {
                 }
                 Err(Bad::Damaged(detail) | Bad::Newer(detail)) => detail,
             };
+            if known.last {
+                self.look_behind(&mut scanner, position)?;
+                known.watermark = self.watermark;
+            }
             match self.resume(segment, known, &mut scanner, position, &why)? {
-                Some(behind) => position = behind,
+                Some(behind) => {
+                    position = behind;
+                    self.rest.clear();
+                }
                 None => return Ok(Stop { position, why }),
             }
         }
         Ok(Stop { position, why: String::new() })
+    }
+
+    /// What lies behind the last whole batch of the last segment may say how far the log was durable.
+    fn look_behind(&mut self, scanner: &mut Scanner<'_>, position: u64) -> Result<()> {
+        self.rest = scanner.sightings(position)?;
+        if self.bugs.has(Bug::DamageCutAsTorn) {
+            return Ok(());
+        }
+        let watermarks = self.rest.iter().map(|sighting| sighting.header.watermark);
+        self.watermark = watermarks.fold(self.watermark, u64::max);
+        Ok(())
     }
 
     /// Looks behind a bad batch that was durable for the next one of which anything can be read, and takes the log up there.
@@ -345,7 +379,12 @@ impl Replay {
         operation: Operation<Places>,
         (offset, batch): (u64, u64),
     ) -> Result<()> {
-        if self.bugs.has(Bug::TruncationForgotten) && matches!(operation, Operation::Truncate { .. }) {
+        let is_forgotten = match operation {
+            Operation::Truncate { .. } => self.bugs.has(Bug::TruncationForgotten),
+            Operation::Lose(Aspect::HardState) => self.bugs.has(Bug::OldHardStateTold),
+            _ => false,
+        };
+        if is_forgotten {
             return Ok(());
         }
         let home = segment.header.number;
@@ -363,6 +402,10 @@ impl Replay {
 
     /// The batches behind the last one are lost, up to this one.
     fn lose(&mut self, known: &Known<'_>, offset: u64, through: u64, why: &str) -> Result<()> {
+        if self.bugs.has(Bug::GapDropped) {
+            (self.end.sequence, self.unsure) = (through, true);
+            return Ok(());
+        }
         let mut survey = Survey::default();
         // What was cut from a segment tells of batches that others have replaced.
         let (durable, _) = known.durable().filter(|_| !known.last).unwrap_or((u64::MAX, 0));

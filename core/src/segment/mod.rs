@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::segment::{SEGMENT_START, SegmentHeader, segment_name};
 use crate::format::{BLOCK_BYTES, BLOCK_SIZE, Bad, Salt};
 use crate::io::{Access, Directory, File};
+use crate::planted::{Bug, Bugs};
 use scan::Scanner;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -119,6 +120,18 @@ impl Segment {
         Ok(Opened::Whole { segment: chosen, is_cut })
     }
 
+    /// The stores that the copies of a segment's header name, whichever they are.
+    pub(crate) fn stores_named(directory: &dyn Directory, number: u64) -> Result<Vec<[u8; 16]>> {
+        let name = segment_name(number);
+        let file = directory.open(&name, Access::Read).map_err(|error| Error::io("open", &name, error))?;
+        let mut stores = Vec::new();
+        for copy in 0..COPIES {
+            let header = read_header(&*file, &name, copy * BLOCK_BYTES)?.ok();
+            stores.extend(header.filter(|header| header.number == number).map(|header| header.store));
+        }
+        Ok(stores)
+    }
+
     /// The same segment, for a file whose header is lost.
     pub(crate) fn with_salt(self, salt: Salt) -> Segment {
         Segment { header: SegmentHeader { salt, ..self.header }, ..self }
@@ -132,7 +145,7 @@ impl Segment {
     /// Gives an unused segment a fresh salt and, if it is too small, a larger file; flushed when this returns. After an
     /// error the file's header is in doubt and the file is to be thrown away, unless it could not grow, which leaves it as
     /// it was.
-    pub(crate) fn renew(&mut self, salt: Salt, capacity: u64, growth: Growth) -> Result<(), Renewal> {
+    pub(crate) fn renew(&mut self, salt: Salt, capacity: u64, growth: Growth, bugs: Bugs) -> Result<(), Renewal> {
         let header = SegmentHeader { salt, capacity: capacity.max(self.header.capacity), ..self.header };
         // A crash while the file grew may have left the larger header and not the larger size.
         let not_grown = |op, error| Renewal::NotGrown(Error::io(op, self.name(), error));
@@ -141,7 +154,8 @@ impl Segment {
         }
         let renewed = Segment { header, file: Arc::clone(&self.file), first_copy: self.first_copy };
         // One copy after the other, so that no crash spoils both: where both are bad it is damage.
-        for copy in (0..COPIES).map(|step| (self.first_copy + step) % COPIES) {
+        let first_copy = if bugs.has(Bug::HeaderCopiesInOrder) { 0 } else { self.first_copy };
+        for copy in (0..COPIES).map(|step| (first_copy + step) % COPIES) {
             renewed.write_copy(copy).and_then(|()| renewed.flush()).map_err(Renewal::InDoubt)?;
         }
         *self = Segment { first_copy: 0, ..renewed };

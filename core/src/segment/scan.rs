@@ -82,14 +82,31 @@ impl<'a> Scanner<'a> {
     pub(crate) fn sightings(&mut self, from: u64) -> Result<Vec<Sighting>> {
         let mut found = Vec::new();
         let mut offset = round_up(from, BATCH_ALIGN_BYTES);
-        while offset + HEADER_BYTES as u64 <= self.size {
-            // Most places hold none; to say so in words for each of them would take longer than all the rest.
-            if self.bytes(offset, 4)?.is_some_and(|magic| u32_at(magic, 0) == MAGIC) {
-                found.extend(self.sighting(offset)?);
-            }
-            offset += BATCH_ALIGN_BYTES;
+        while let Some(at) = self.next_magic(offset)? {
+            found.extend(self.sighting(at)?);
+            offset = at + BATCH_ALIGN_BYTES;
         }
         Ok(found)
+    }
+
+    /// The next place at or behind `offset` where a header may begin. Most places hold none: to look at each of them by itself
+    /// would take longer than all the rest.
+    fn next_magic(&mut self, mut offset: u64) -> Result<Option<u64>> {
+        while offset + HEADER_BYTES as u64 <= self.size {
+            let window_end = self.window_at + self.window.len() as u64;
+            if offset < self.window_at || offset + BATCH_ALIGN_BYTES > window_end {
+                self.bytes(offset, HEADER_BYTES as u64)?;
+            }
+            let window = &self.window[size(offset - self.window_at)..];
+            let places = window.chunks_exact(size(BATCH_ALIGN_BYTES));
+            let looked_at = places.len() as u64;
+            if let Some(place) = places.map(|place| u32_at(place, 0)).position(|magic| magic == MAGIC) {
+                let at = offset + place as u64 * BATCH_ALIGN_BYTES;
+                return Ok((at + HEADER_BYTES as u64 <= self.size).then_some(at));
+            }
+            offset += looked_at.max(1) * BATCH_ALIGN_BYTES;
+        }
+        Ok(None)
     }
 
     /// The header at `offset`, if there is a valid one.

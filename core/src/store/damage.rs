@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::{Payload, Run};
 use crate::options::{Durability, Position};
 use crate::places::Places;
+use crate::planted::{Bug, Bugs};
 use crate::state::{Aspect, Group};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -163,12 +164,12 @@ impl<'a> Patient<'a> {
     }
 
     /// Those of a peer's entries that are lost here.
-    fn missing<'e, D: AsRef<[u8]>>(&self, entries: &'e [Entry<D>]) -> Result<Vec<Entry<&'e [u8]>>> {
+    fn missing<'e, D: AsRef<[u8]>>(&self, entries: &'e [Entry<D>], bugs: Bugs) -> Result<Vec<Entry<&'e [u8]>>> {
         let (group, log, mut lost) = (self.group, self.log, Vec::new());
         for entry in entries {
             check_index(entry.index)?;
             match log.runs.find(entry.index) {
-                Some((run, _)) if run.term != entry.term => {
+                Some((run, _)) if run.term != entry.term && !bugs.has(Bug::RepairUnchecked) => {
                     return Err(other_term(group, entry.index, run.term, entry.term));
                 }
                 Some((run, _)) if !self.is_lost(entry.index, run) => {}
@@ -219,7 +220,7 @@ impl Shared {
         durability: Durability,
     ) -> Result<Position> {
         let readable = self.read();
-        let lost = readable.patient(group, |patient| patient.missing(entries))?;
+        let lost = readable.patient(group, |patient| patient.missing(entries, self.options.bugs))?;
         drop(readable);
         self.write(Batch::repair(group, &lost), durability)
     }

@@ -16,7 +16,7 @@ use crate::format::{BLOCK_BYTES, round_up};
 use crate::io::{Directory, Lock, LockGuard, watch};
 use crate::options::{Options, SEGMENT_BYTES_FIRST};
 use crate::planted::Bug;
-use crate::recovery::{Recovered, has_segments, recover};
+use crate::recovery::{Recovered, has_segments, rebuild_slot, recover};
 use crate::registry::{Registry, lock_until};
 use crate::segment::NEW_SEGMENT_NAME;
 use crate::segment::manifest::{Found, Manifest, NEW_MANIFEST_NAME};
@@ -306,8 +306,15 @@ pub(super) fn take_lock(path: &Path, directory: &dyn Directory) -> Result<Box<dy
 
 /// The manifest of the store that is there, or of a new one.
 fn open_manifest(options: &Options, path: &Path, directory: &dyn Directory) -> Result<Manifest> {
-    if let Some(manifest) = find_manifest(options, path, directory, &list(path, directory)?)? {
-        return Ok(manifest);
+    let names = list(path, directory)?;
+    match find_manifest(options, path, directory, &names) {
+        Ok(Some(manifest)) => return Ok(manifest),
+        Ok(None) => {}
+        Err(lost @ Error::Corrupt { .. }) if options.rebuild_manifest => {
+            let slot = rebuild_slot(directory, &names)?.ok_or(lost)?;
+            return Manifest::create(directory, slot, !options.bugs.has(Bug::DirectoryFlushLeftOut));
+        }
+        Err(error) => return Err(error),
     }
     let store = options.disk.random().map_err(|error| Error::io("read random bytes for", "the store's id", error))?;
     Manifest::create(directory, Slot::new(store), !options.bugs.has(Bug::DirectoryFlushLeftOut))
@@ -330,7 +337,9 @@ pub(super) fn find_manifest(
             file: MANIFEST_NAME.into(),
             offset: 0,
             batch: None,
-            detail: "there are segments, but neither manifest slot is valid".into(),
+            detail:
+                "there are segments, but neither manifest slot is valid (the option rebuild_manifest makes a new one)"
+                    .into(),
         }),
         Found::Invalid => not_a_store(format!("its {MANIFEST_NAME} is not that of a store")),
         Found::Nothing => match foreign {

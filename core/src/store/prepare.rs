@@ -178,7 +178,7 @@ impl Shared {
         let Capacity { needed, growth, .. } = capacity;
         let segment = match existing {
             Some(segment) if self.options.bugs.has(Bug::OldSaltKept) && segment.header.capacity >= needed => segment,
-            Some(mut segment) => match segment.renew(self.random()?, needed, growth) {
+            Some(mut segment) => match segment.renew(self.random()?, needed, growth, self.options.bugs) {
                 Ok(()) => segment,
                 Err(Renewal::NotGrown(error)) => return Err(error),
                 Err(Renewal::InDoubt(error)) => {

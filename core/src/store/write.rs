@@ -11,6 +11,7 @@ use crate::commit::{Leaves, Reservation, Sealed};
 use crate::error::{Error, Result};
 use crate::format::directory::{Kind, Record};
 use crate::options::{Durability, Position};
+use crate::planted::Bug;
 use crate::replay::{operations, without_places};
 use crate::state::{Draft, Group, Operation};
 use std::collections::BTreeSet;
@@ -123,8 +124,9 @@ impl Shared {
             core.check_writable()?;
             let notes = core.notes_for(&sealed);
             let noted = notes.iter().map(|note| (note.group, Operation::NoteCommit(note.first)));
+            let repairs = sealed.repairs && !self.options.bugs.has(Bug::RepairUnchecked);
             let asked = operations(&sealed.records, &sealed.contents, without_places);
-            let changes = noted.chain(asked.map(|(group, operation)| (group, operation.undecided(sealed.repairs))));
+            let changes = noted.chain(asked.map(|(group, operation)| (group, operation.undecided(repairs))));
             let draft = core.accepted.draft(changes, self.options.meta_bytes_max)?;
             let added = core.accepted.added_by(&draft);
             self.check_groups(&core, added.saturating_sub(core.noted_first(&notes)))?;

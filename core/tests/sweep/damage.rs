@@ -94,7 +94,7 @@ impl Damage {
     pub(crate) fn inflict(&self, golden: &Golden, disk: &SimulatedDisk) {
         let file = self.file.as_str();
         let done = match &self.how {
-            How::FlipBit(at) => disk.flip_bit(DIRECTORY, file, *at, (*at % 8) as u8),
+            How::FlipBit(at) => disk.flip_bit(DIRECTORY, file, *at, at.to_le_bytes()[0] % 8),
             How::ZeroByte(at) => disk.overwrite_durable(DIRECTORY, file, *at, &[0]),
             How::Block(_, at, bytes) => disk.overwrite_durable(DIRECTORY, file, *at, bytes),
             How::Missing => disk.lose_file(DIRECTORY, file),

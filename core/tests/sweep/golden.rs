@@ -2,6 +2,7 @@
 
 use super::picture::Picture;
 use duramen::io::SimulatedDisk;
+use duramen::planted::Bugs;
 use duramen::{Batch, Entry, HardState, Options, Store};
 use std::io::Write;
 use std::sync::Arc;
@@ -25,8 +26,9 @@ pub(crate) struct Golden {
     pub(crate) window: usize,
 }
 
-pub(crate) fn open(disk: &SimulatedDisk) -> duramen::Result<Store> {
-    Options::new().disk(Arc::new(disk.clone())).segment_bytes(SEGMENT_BYTES).cache_bytes(0).open(DIRECTORY)
+pub(crate) fn open(disk: &SimulatedDisk, bugs: Bugs) -> duramen::Result<Store> {
+    let options = Options::new().disk(Arc::new(disk.clone())).segment_bytes(SEGMENT_BYTES);
+    options.cache_bytes(0).bugs(bugs).open(DIRECTORY)
 }
 
 /// Closed: nothing of it may read as torn.
@@ -46,21 +48,23 @@ pub(crate) fn crashed() -> Golden {
 fn entries(group: u64, first: u64, count: u64, term: u64, bytes: usize) -> Vec<Entry> {
     let data = |index: u64| {
         let mut data = format!("group {group} index {index} term {term} ").into_bytes();
-        data.resize(bytes.max(data.len()), (index % 251) as u8 + 1);
+        data.resize(bytes.max(data.len()), index.to_le_bytes()[0] | 1);
         data
     };
-    (first..first + count).map(|index| Entry::new(index, term, data(index)).with_kind((index % 5) as u8)).collect()
+    (first..first + count)
+        .map(|index| Entry::new(index, term, data(index)).with_kind(index.to_le_bytes()[0] % 5))
+        .collect()
 }
 
 fn snapshot(store: &Store, group: u64, index: u64, term: u64) -> duramen::UnnamedSnapshot {
     let mut writer = store.log(group).snapshot_writer().expect("the disk is sound");
-    writer.write_all(&vec![index as u8; 1000]).expect("the disk is sound");
+    writer.write_all(&vec![index.to_le_bytes()[0]; 1000]).expect("the disk is sound");
     writer.finish(index, term, b"config").expect("the disk is sound")
 }
 
 fn written(name: &'static str, window: usize) -> (Store, Golden) {
     let disk = SimulatedDisk::new(5);
-    let store = open(&disk).expect("the disk is sound");
+    let store = open(&disk, Bugs::default()).expect("the disk is sound");
     let mut history = vec![Picture::of(&store, &GROUPS)];
     let mut earlier = vec![disk.kill()];
     let vote = |term, vote| HardState { term, vote, commit: None };
@@ -80,7 +84,15 @@ fn written(name: &'static str, window: usize) -> (Store, Golden) {
                 }
                 let next = store.log(group).bounds().expect("the store is open").map_or(1, |bounds| bounds.end);
                 let count = 1 + (step + group) % 3;
-                batch.log(group, |log| log.append(&entries(group, next, count, term, 40 + 20 * (step as usize % 9))))
+                batch.log(group, |log| {
+                    log.append(&entries(
+                        group,
+                        next,
+                        count,
+                        term,
+                        40 + 20 * usize::try_from(step % 9).expect("a small number"),
+                    ))
+                })
             }),
         };
         store.write(batch).expect("the disk is sound");

@@ -388,7 +388,10 @@ impl Shared {
         }
         if self.options.bugs.has(Bug::HeaderBeforeManifest) {
             for segment in &empty {
-                segment.clone().renew(self.random()?, 0, Growth::Prewritten).map_err(|renewal| renewal.into_error())?;
+                segment
+                    .clone()
+                    .renew(self.random()?, 0, Growth::Prewritten, self.options.bugs)
+                    .map_err(|renewal| renewal.into_error())?;
             }
         }
         self.set_first_live(maintenance, newest + 1)?;
