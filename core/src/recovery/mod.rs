@@ -183,9 +183,9 @@ fn lose_missing_snapshots(state: &mut State<Places>, names: &[String]) {
 fn judge(replay: Replay, segments: Segments, begun: &Begun, slot: &Slot) -> Recovered {
     let end = replay.end;
     let tail = if replay.torn_begin { begun.last - 1 } else { begun.last };
-    let behind = begun.is_anything_behind || replay.is_anything_behind();
+    let behind = begun.is_anything_behind || replay.is_anything_behind;
     // In the segment before one that was begun in vain nobody has looked.
-    let has_rest = replay.torn_begin || replay.is_anything_behind();
+    let has_rest = replay.torn_begin || replay.is_anything_behind;
     let at_end = (slot.watermark, slot.end_segment, slot.end) == (end.sequence, end.segment, end.end);
     let is_there = segments.found.get(&tail).is_none_or(|found| found.whole().is_some());
     let clean = slot.clean && at_end && !behind && !replay.unsure && is_there;

@@ -88,8 +88,10 @@ pub(super) struct Replay {
     told_through: u64,
     /// Everything up to this batch was durable.
     pub(super) watermark: u64,
-    /// The headers behind the place where the last begun segment stops being whole.
-    rest: Vec<Sighting>,
+    /// Does a header lie behind the end of the log, in the last begun segment?
+    pub(super) is_anything_behind: bool,
+    /// What was seen around a gap, and the number of the segment that it is in: to look once is enough for all of its gaps.
+    survey: Option<(u64, Survey)>,
 }
 
 /// Why replay of a segment does not go on.
@@ -119,13 +121,9 @@ impl Replay {
             damaged: Vec::new(),
             told_through: 0,
             watermark,
-            rest: Vec::new(),
+            is_anything_behind: false,
+            survey: None,
         }
-    }
-
-    /// Does a header lie behind the end of the log, in the last begun segment?
-    pub(super) fn is_anything_behind(&self) -> bool {
-        !self.rest.is_empty()
     }
 
     /// Replays one begun segment.
@@ -211,7 +209,7 @@ impl Replay {
     /// that the segment ends.
     fn walk(&mut self, segment: &Segment, known: &mut Known<'_>) -> Result<Stop> {
         let mut scanner = Scanner::new(segment, known.last)?;
-        let mut position = SEGMENT_START;
+        let (mut position, mut seen) = (SEGMENT_START, None);
         let next_link = known.next_link;
         let is_open =
             |end: &Link, position| next_link.is_none_or(|next| position < next.end && end.sequence < next.sequence);
@@ -229,30 +227,35 @@ impl Replay {
                 }
                 Err(Bad::Damaged(detail) | Bad::Newer(detail)) => detail,
             };
+            if seen.is_none() && (known.last || self.misses_anything(known)) {
+                seen = Some(scanner.sightings(position)?);
+            }
+            let behind = seen.as_deref().unwrap_or_default();
+            let behind = &behind[behind.partition_point(|sighting| sighting.header.offset < position)..];
             if known.last {
-                self.look_behind(&mut scanner, position)?;
+                self.look_behind(behind);
                 known.watermark = self.watermark;
             }
-            match self.resume(segment, known, &mut scanner, position, &why)? {
-                Some(behind) => {
-                    position = behind;
-                    self.rest.clear();
-                }
+            match self.resume(segment, known, &mut scanner, (position, behind), &why)? {
+                Some(behind) => (position, self.is_anything_behind) = (behind, false),
                 None => return Ok(Stop { position, why }),
             }
         }
         Ok(Stop { position, why: String::new() })
     }
 
+    /// Is a batch of the segment missing that was durable?
+    fn misses_anything(&self, known: &Known<'_>) -> bool {
+        known.durable().is_some_and(|(durable, _)| self.end.sequence < durable || self.lost_count)
+    }
+
     /// What lies behind the last whole batch of the last segment may say how far the log was durable.
-    fn look_behind(&mut self, scanner: &mut Scanner<'_>, position: u64) -> Result<()> {
-        self.rest = scanner.sightings(position)?;
-        if self.bugs.has(Bug::DamageCutAsTorn) {
-            return Ok(());
+    fn look_behind(&mut self, behind: &[Sighting]) {
+        self.is_anything_behind = !behind.is_empty();
+        if !self.bugs.has(Bug::DamageCutAsTorn) {
+            let watermarks = behind.iter().map(|sighting| sighting.header.watermark);
+            self.watermark = watermarks.fold(self.watermark, u64::max);
         }
-        let watermarks = self.rest.iter().map(|sighting| sighting.header.watermark);
-        self.watermark = watermarks.fold(self.watermark, u64::max);
-        Ok(())
     }
 
     /// Looks behind a bad batch that was durable for the next one of which anything can be read, and takes the log up there.
@@ -262,17 +265,13 @@ impl Replay {
         segment: &Segment,
         known: &Known<'_>,
         scanner: &mut Scanner<'_>,
-        position: u64,
+        (position, behind): (u64, &[Sighting]),
         why: &str,
     ) -> Result<Option<u64>> {
-        let Some((durable, end)) = known.durable() else { return Ok(None) };
-        if self.end.sequence >= durable && !self.lost_count {
-            return Ok(None);
-        }
+        let Some((durable, end)) = known.durable().filter(|_| self.misses_anything(known)) else { return Ok(None) };
         // The batch behind the last durable one stands in a row with it.
         let most = if known.next_link.is_some() { durable } else { durable + 1 };
-        let sightings = scanner.sightings(position)?;
-        let believed = sightings
+        let believed = behind
             .iter()
             .map(|sighting| sighting.header)
             .find(|header| header.offset < end && (self.end.sequence + 1..=most).contains(&header.sequence));
@@ -306,9 +305,8 @@ impl Replay {
             self.unsure = false;
             return self.batch(segment, whole).map(drop);
         }
-        let remains = scanner.remains(header)?;
         let end = header.offset + header.batch_bytes().unwrap_or_default();
-        let Some((records, supplement)) = remains.front else {
+        let Some((records, supplement)) = scanner.front(header)? else {
             self.lose(known, header.offset, sequence, "its directory or supplement is damaged")?;
             self.follow(segment, header, end);
             return Ok(());
@@ -320,7 +318,7 @@ impl Replay {
         };
         self.damage(known, header.offset, sequence, sequence, true, "its bodies are damaged in part");
         if sequence > self.told_through {
-            for (group, operation) in salvage(&records, &remains.bodies, site) {
+            for (group, operation) in salvage(&records, &scanner.bodies(header)?, site) {
                 self.apply(segment, group, operation, (header.offset, sequence))?;
             }
         }
@@ -406,13 +404,7 @@ impl Replay {
             (self.end.sequence, self.unsure) = (through, true);
             return Ok(());
         }
-        let mut survey = Survey::default();
-        // What was cut from a segment tells of batches that others have replaced.
-        let (durable, _) = known.durable().filter(|_| !known.last).unwrap_or((u64::MAX, 0));
-        for segment in known.segment.into_iter().chain(known.next) {
-            let last = if segment.header.number == known.number { durable.max(through) } else { u64::MAX };
-            survey.add(segment, last)?;
-        }
+        let survey = self.survey(known)?;
         let mut first = (self.end.sequence + 1).max(self.told_through + 1);
         while first <= through {
             match survey.tell(first, through, &self.unechoed) {
@@ -433,9 +425,24 @@ impl Replay {
                 }
             }
         }
-        self.end.sequence = through;
-        self.unsure = true;
+        self.survey = Some((known.number, survey));
+        (self.end.sequence, self.unsure) = (through, true);
         Ok(())
+    }
+
+    /// What is seen in the segment, and in the next one, whose first write repeats what the last flush of this one covered.
+    fn survey(&mut self, known: &Known<'_>) -> Result<Survey> {
+        if let Some((_, survey)) = self.survey.take().filter(|(number, _)| *number == known.number) {
+            return Ok(survey);
+        }
+        let mut survey = Survey::default();
+        // What was cut from a segment tells of batches that others have replaced.
+        let (durable, _) = known.durable().filter(|_| !known.last).unwrap_or((u64::MAX, 0));
+        for segment in known.segment.into_iter().chain(known.next) {
+            let last = if segment.header.number == known.number { durable } else { u64::MAX };
+            survey.add(segment, last)?;
+        }
+        Ok(survey)
     }
 
     fn apply_lost(&mut self, group: u64, operation: Operation<Places>, home: u64) -> Result<()> {

@@ -34,7 +34,7 @@ impl Survey {
             if sighting.header.sequence > last {
                 continue;
             }
-            if let Some((records, supplement)) = scanner.remains(&sighting.header)?.front {
+            if let Some((records, supplement)) = scanner.front(&sighting.header)? {
                 self.known.insert(sighting.header.sequence, records);
                 self.echoes.extend(supplement.echo);
             } else {

@@ -32,13 +32,6 @@ pub(crate) struct ScannedBatch {
     pub(crate) end: u64,
 }
 
-/// What is left of a batch whose header is valid.
-#[derive(Debug)]
-pub(crate) struct Remains {
-    pub(crate) front: Option<(Vec<Record>, Supplement)>,
-    pub(crate) bodies: Vec<u8>,
-}
-
 /// A header that is valid in its place, whatever became of the rest of its batch; with the supplement if that is whole.
 #[derive(Debug)]
 pub(crate) struct Sighting {
@@ -125,18 +118,17 @@ impl<'a> Scanner<'a> {
         Ok(header.filter(is_here).map(|header| header.salt))
     }
 
-    /// What can be read of a batch whose header is valid: directory and supplement, if they are whole, and the bodies as far as
-    /// the file reaches, whatever they are.
-    pub(crate) fn remains(&mut self, header: &Header) -> Result<Remains> {
-        let front_bytes = header.front_bytes();
-        let front = match self.bytes(header.offset, front_bytes)? {
-            Some(bytes) => decode_front(header, bytes),
-            None => Err(Bad::Damaged("the file ends inside the batch".into())),
-        };
-        let at = header.offset + front_bytes;
+    /// Directory and supplement of a batch whose header is valid, if they are whole.
+    pub(crate) fn front(&mut self, header: &Header) -> Result<Option<(Vec<Record>, Supplement)>> {
+        let bytes = self.bytes(header.offset, header.front_bytes())?;
+        Ok(bytes.and_then(|bytes| decode_front(header, bytes).ok()))
+    }
+
+    /// The bodies of such a batch as far as the file reaches, whatever they are.
+    pub(crate) fn bodies(&mut self, header: &Header) -> Result<Vec<u8>> {
+        let at = header.offset + header.front_bytes();
         let there = header.body_bytes.min(self.size.saturating_sub(at));
-        let bodies = self.bytes(at, there)?.unwrap_or_default().to_vec();
-        Ok(Remains { front: front.ok(), bodies })
+        Ok(self.bytes(at, there)?.unwrap_or_default().to_vec())
     }
 
     fn batch_at(&mut self, offset: u64, follows: &impl Fn(&Header) -> bool) -> Result<Decoded<ScannedBatch>> {
