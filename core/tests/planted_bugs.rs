@@ -125,7 +125,7 @@ fn a_watermark_of_a_write_in_flight_is_caught() {
 
 #[test]
 fn header_copies_that_are_rewritten_in_order_are_caught() {
-    caught(Workload::Snapshots, &[Bug::HeaderCopiesInOrder]);
+    caught(Workload::Groups, &[Bug::HeaderCopiesInOrder]);
 }
 
 #[test]
