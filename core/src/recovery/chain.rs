@@ -1,10 +1,11 @@
 //! Which segments there are, which of them hold batches, and how they hang together.
 //!
 //! A segment is begun when its link is known: from its own first batch, or from an echo, where that is destroyed; or when
-//! the manifest says that the log has reached it.
+//! the manifest says that the log has reached it; or when a batch in it was durable.
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
+use crate::format::batch::Header;
 use crate::format::footer;
 use crate::format::manifest::Slot;
 use crate::format::segment::{SEGMENT_START, segment_name, segment_number};
@@ -155,13 +156,20 @@ impl Begun {
             }
             let sightings = Scanner::new(segment, true)?.sightings(SEGMENT_START)?;
             self.see_all(*number, &sightings);
+            let is_durable = sightings.iter().any(|sighting| self.holds_durable(&sighting.header));
             self.sightings.insert(*number, sightings);
-            if self.links.contains_key(number) {
+            if self.links.contains_key(number) || is_durable {
                 self.last = *number;
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Is this batch durable, or the one before it, which lies in the same segment unless this is the first one there? Then no
+    /// first write tore here, whatever became of the link.
+    fn holds_durable(&self, header: &Header) -> bool {
+        header.sequence <= self.watermark + u64::from(header.offset > SEGMENT_START)
     }
 
     /// A segment's link stands in its first batch. Where that is destroyed an echo behind it has the link.
