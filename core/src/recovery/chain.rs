@@ -1,10 +1,11 @@
 //! Which segments there are, which of them hold batches, and how they hang together.
 //!
 //! A segment is begun when its link is known: from its own first batch, or from an echo, where that is destroyed; or when
-//! the manifest says that the log has reached it.
+//! the manifest says that the log has reached it; or when a batch in it was durable.
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
+use crate::format::batch::Header;
 use crate::format::footer;
 use crate::format::manifest::Slot;
 use crate::format::segment::{SEGMENT_START, segment_name, segment_number};
@@ -166,13 +167,20 @@ impl Begun {
                 sightings = scanner.sightings(SEGMENT_START)?;
                 self.see_all(*number, &sightings);
             }
-            if self.links.contains_key(number) {
+            let is_durable = sightings.iter().any(|sighting| self.holds_durable(&sighting.header));
+            if self.links.contains_key(number) || is_durable {
                 self.last = *number;
                 break;
             }
             self.is_anything_behind |= !sightings.is_empty();
         }
         Ok(seen)
+    }
+
+    /// Is this batch durable, or the one before it, which lies in the same segment unless this is the first one there? Then no
+    /// first write tore here, whatever became of the link.
+    fn holds_durable(&self, header: &Header) -> bool {
+        header.sequence <= self.watermark + u64::from(header.offset > SEGMENT_START)
     }
 
     /// A segment's link stands in its first batch, and in its footer. Where those are destroyed an echo has the link.
@@ -192,12 +200,24 @@ impl Begun {
                 self.see_all(*number, &sightings);
             }
         }
+        self.look_in_echoes(segments)
+    }
+
+    /// Where a whole segment is gone, or all of its echoes, the first write to the next one may have repeated its link.
+    fn look_in_echoes(&mut self, segments: &Segments) -> Result<()> {
+        let linkless = segments.found.range(..self.last).map(|(number, _)| *number);
+        for number in linkless.filter(|number| !self.links.contains_key(number)).collect::<Vec<_>>() {
+            if let Some(next) = segments.found.get(&(number + 1)).and_then(Found::whole) {
+                let sightings = Scanner::new(next, false)?.sightings(SEGMENT_START)?;
+                self.see_all(number + 1, &sightings);
+            }
+        }
         Ok(())
     }
 
     /// The header of the segment's footer, if that counts and opening goes by it.
     fn find_footer(&self, number: u64, segment: &Segment) -> Option<footer::Header> {
-        let end = self.links.get(&(number + 1)).filter(|_| number + 1 < self.last)?;
+        let end = self.links.get(&(number + 1)).filter(|_| number < self.last)?;
         segment.footer_header(end)
     }
 

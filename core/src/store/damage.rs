@@ -98,9 +98,12 @@ impl Loss {
     }
 }
 
-/// Entries that reads have found damaged since the store was opened, by group and index, each with the segment in which it
+/// Entries that reads have found damaged since the store was opened, by group and index, each with the place in which it
 /// lay. Another read may find them whole, where the disk only stumbled.
-pub(super) type Suspects = BTreeMap<(u64, u64), u64>;
+pub(super) type Suspects = BTreeMap<(u64, u64), Place>;
+
+/// A segment, and where in it an entry, or the piece that holds it, begins.
+pub(super) type Place = (u64, u32);
 
 /// One group, and what is known of its losses.
 struct Patient<'a> {
@@ -133,21 +136,22 @@ impl<'a> Patient<'a> {
         let lost = lost.map(|(first, run)| (first.max(range.start)..(first + run.count).min(range.end), run.term));
         let suspects = self.suspects.range((self.group, range.start)..(self.group, range.end));
         let suspects = suspects.filter_map(|((_, index), _)| {
-            let (run, _) = self.log.runs.find(*index)?;
-            self.is_suspect(*index, run).then_some((*index..index + 1, run.term))
+            let (run, at) = self.log.runs.find(*index)?;
+            self.is_suspect(*index, run, at).then_some((*index..index + 1, run.term))
         });
         let mut all: Vec<_> = lost.chain(suspects).collect();
         all.sort_by_key(|(indexes, _)| indexes.start);
         all
     }
 
-    fn is_lost(&self, index: u64, run: &Run<Places>) -> bool {
-        run.payload.is_lost() || self.is_suspect(index, run)
+    fn is_lost(&self, index: u64, run: &Run<Places>, at: u64) -> bool {
+        run.payload.is_lost() || self.is_suspect(index, run, at)
     }
 
-    /// What lies in another segment by now is not what was read.
-    fn is_suspect(&self, index: u64, run: &Run<Places>) -> bool {
-        !run.payload.is_lost() && self.suspects.get(&(self.group, index)) == Some(&run.payload.segment)
+    /// What lies in another place by now is not what was read.
+    fn is_suspect(&self, index: u64, run: &Run<Places>, at: u64) -> bool {
+        let place = || (run.payload.segment, run.payload.part(at).offset);
+        !run.payload.is_lost() && self.suspects.get(&(self.group, index)).is_some_and(|suspect| *suspect == place())
     }
 
     fn health(&self) -> Health {
@@ -172,7 +176,7 @@ impl<'a> Patient<'a> {
                 Some((run, _)) if run.term != entry.term && !bugs.has(Bug::RepairUnchecked) => {
                     return Err(other_term(group, entry.index, run.term, entry.term));
                 }
-                Some((run, _)) if !self.is_lost(entry.index, run) => {}
+                Some((run, at)) if !self.is_lost(entry.index, run, at) => {}
                 Some(_) => lost.push(entry.borrowed()),
                 None if log.boundary().is_some_and(|boundary| entry.index <= boundary.index) => {}
                 None if log.lost().has(Aspect::Log) => lost.push(entry.borrowed()),
@@ -247,11 +251,11 @@ impl Shared {
     }
 
     /// An entry was found damaged: from now on that is told.
-    pub(super) fn note_damage<T>(&self, read: Result<T>, segment: impl FnOnce(u64, u64) -> Option<u64>) -> Result<T> {
+    pub(super) fn note_damage<T>(&self, read: Result<T>, place: impl FnOnce(u64) -> Option<Place>) -> Result<T> {
         if let Err(Error::EntryLost { group, index, .. }) = &read
-            && let Some(segment) = segment(*group, *index)
+            && let Some(place) = place(*index)
         {
-            self.readable().suspects.insert((*group, *index), segment);
+            self.readable().suspects.insert((*group, *index), place);
         }
         read
     }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::batch::check_index;
+use super::damage::Place;
 use super::shared::{Readable, Shared};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
@@ -36,14 +37,14 @@ impl Shared {
     pub(crate) fn get(&self, group: u64, index: u64) -> Result<Entry> {
         let found = self.read().find(group, index)?;
         let read = found.read();
-        self.note_damage(read, |_, _| found.segment())
+        self.note_damage(read, |_| found.place())
     }
 
     /// A page of entries from `range.start` on.
     pub(crate) fn read_page(&self, group: u64, range: Range<u64>, limit: Limit, holes: Holes) -> Result<Page> {
         let plan = self.read().plan(group, range.clone(), limit, holes)?;
         let read = plan.read(range.start, limit);
-        self.note_damage(read, |_, index| plan.segment_of(index))
+        self.note_damage(read, |index| plan.place_of(index))
     }
 }
 
@@ -94,11 +95,11 @@ impl Found {
         }
     }
 
-    /// The segment that it was read from; none where the disk was not asked.
-    fn segment(&self) -> Option<u64> {
+    /// The place that it was read from; none where the disk was not asked.
+    fn place(&self) -> Option<Place> {
         match &self.source {
             Source::Recent(_) => None,
-            Source::Disk(segment) => Some(segment.header.number),
+            Source::Disk(segment) => Some((segment.header.number, self.wanted.part.offset)),
         }
     }
 }
@@ -189,6 +190,10 @@ struct Stretch {
 }
 
 impl Stretch {
+    fn indexes(&self) -> Range<u64> {
+        self.index..self.index + self.places.all().map(|part| u64::from(part.count)).sum::<u64>()
+    }
+
     fn wanted(&self) -> impl Iterator<Item = Wanted> {
         let Stretch { group, mut index, term, .. } = *self;
         self.places.all().map(move |part| {
@@ -298,10 +303,10 @@ impl Plan {
         Ok(())
     }
 
-    /// The segment that an entry was looked for in.
-    fn segment_of(&self, index: u64) -> Option<u64> {
-        let stretch = self.stretches.iter().rev().find(|stretch| stretch.index <= index)?;
-        Some(stretch.places.segment)
+    /// Where an entry was looked for; none if it was not.
+    fn place_of(&self, index: u64) -> Option<Place> {
+        let stretch = self.stretches.iter().find(|stretch| stretch.indexes().contains(&index))?;
+        Some((stretch.places.segment, stretch.places.part(index - stretch.index).offset))
     }
 
     /// Reads what was planned, as far as the limit lets it.

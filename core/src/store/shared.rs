@@ -149,7 +149,7 @@ impl Readable {
     /// Forgets segments up to this one. Returns what was kept of their bytes, to be dropped when no lock is held.
     pub(super) fn release(&mut self, number: u64) -> Vec<Arc<Vec<u8>>> {
         self.segments.retain(|segment, _| *segment > number);
-        self.suspects.retain(|_, segment| *segment > number);
+        self.suspects.retain(|_, (segment, _)| *segment > number);
         self.recent.release(number)
     }
 
