@@ -333,8 +333,8 @@ fn damage_is_told_at_once_where_nobody_writes() {
     let file = directory.open("0000000000000001.seg", Access::ReadWrite).unwrap();
     file.write_all_at(8192 + 300, &[0xff; 4]).unwrap();
     let calls = disk.calls();
-    let error = options(disk.clone()).open_read_only("/store").unwrap_err();
-    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    let reader = options(disk.clone()).open_read_only("/store").unwrap();
+    assert!(!reader.recovery_report().damaged.is_empty() && !reader.damage().unwrap().is_empty());
     assert!(disk.calls() - calls < 1000, "it was looked at {} times", disk.calls() - calls);
 }
 

@@ -77,6 +77,11 @@ fn handles_may_be_freed_in_any_order() {
 }
 
 #[test]
+fn damaged_entry_is_told_by_name_and_the_others_are_read() {
+    run_sanitized("damage");
+}
+
+#[test]
 fn threads_share_handles_until_one_closes_the_store() {
     run_sanitized("threads");
 }

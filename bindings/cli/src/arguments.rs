@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  sound: everything that was looked at is as it was written
-  1  damaged: something that was acknowledged cannot be read, or the store cannot be opened because of damage
+  1  damaged: something that was acknowledged is lost or not as it was written, or the store cannot be opened for that
   2  usage: bad arguments, or an entry that is not in the log
   3  io: not a store, a format of a newer version, no permission, a disk that fails, or a writer that is too busy
 
 What was under way when a writer died is no damage. Codes of errors: core/ERRORS.md in the sources of duramen.";
 
 const VERIFY: &str = "\
-Reads every entry and every snapshot, and reports what is damaged: by group, indexes and term, with the file and where in
-it. Opening checks every batch before. Shows on a terminal how far it has come.
+Reads every batch, every entry and every snapshot, and reports what is damaged: batches by file, offset and number, and what
+is lost with them by group, indexes and term. Shows on a terminal how far it has come.
 
 It reads through the page cache, where a live writer's bytes are. What the disk itself gives back shows when the operating
 system has not read these files for a while, or after `echo 1 > /proc/sys/vm/drop_caches`.";
@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// The bytes of one entry
     #[command(after_help = EXIT_CODES)]
     Get(Get),
-    /// Reads every entry and every snapshot, and reports what is damaged
+    /// Reads every batch, entry and snapshot, and reports what is damaged
     #[command(long_about = VERIFY, after_help = EXIT_CODES)]
     Verify(Verify),
 }

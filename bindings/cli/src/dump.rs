@@ -28,6 +28,9 @@ fn dump(arguments: &Dump, store: &ReadOnlyStore, out: &mut impl Write) -> Result
 
 fn dump_group(arguments: &Dump, log: &ReadOnlyLog, found: &mut Status, out: &mut impl Write) -> Result<(), Failure> {
     let Dump { from, to, json, .. } = *arguments;
+    if !log.damage()?.is_empty() {
+        *found = Status::Damaged;
+    }
     let line = GroupLine::of(log)?;
     match json {
         true => write_line(out, &line)?,
@@ -86,6 +89,6 @@ mod tests {
         assert_eq!(lines[1], "{\"group\":1,\"index\":3,\"term\":1,\"error\":\"corrupt\"}");
         assert_eq!(lines[2], "{\"group\":1,\"index\":4,\"term\":1,\"error\":\"corrupt\"}");
         assert_eq!(lines[3..], ["{\"group\":1,\"index\":5,\"term\":1,\"kind\":0,\"data\":\"656e7472792035\"}"]);
-        assert!(line(false, 4).contains("\n  4@1 corrupt: 0000000000000001.seg at offset "), "{}", line(false, 4));
+        assert!(line(false, 4).contains("\n  4@1 corrupt: entry 4 of group 1: "), "{}", line(false, 4));
     }
 }

@@ -26,8 +26,8 @@ pub(crate) fn run(arguments: &Get, out: &mut impl Write) -> Result<Status, Failu
             write_line(out, &EntryLine::of(*group, &Entry { index: *index, term: *term, kind: *kind, data }))?;
         }
         Ok(entry) => out.write_all(&entry.data)?,
-        Err(error @ Error::Corrupt { .. }) if *json => {
-            write_line(out, &BadEntryLine::of(*group, *index, store.log(*group).term(*index)?, error))?;
+        Err(error @ Error::EntryLost { term, .. }) if *json => {
+            write_line(out, &BadEntryLine::of(*group, *index, *term, error))?;
         }
         Err(_) => {}
     }

@@ -1,14 +1,14 @@
-//! `duramen verify`: reads every entry and every snapshot, and reports what is not as it was written.
+//! `duramen verify`: reads every batch, every entry and every snapshot, and reports what is not as it was written.
 //!
-//! Opening the store has checked the batches. Where its writer gives back what is being read, all is begun anew with the
-//! store as it is then, so that what is reported is true of one state of it.
+//! Damaged batches are told by their places, and what is lost with them by its name. Where the writer gives back what is being
+//! read, all is begun anew with the store as it is then, so that what is reported is true of one state of it.
 #![forbid(unsafe_code)]
 
 use crate::arguments::Verify;
 use crate::failure::{Failure, Status};
-use crate::json::write_line;
+use crate::json::{BatchesValue, LossValue, write_line};
 use crate::walk::{Visited, walk};
-use duramen::{Error, ReadOnlyLog, ReadOnlyStore, Store};
+use duramen::{Error, Loss, ReadOnlyLog, ReadOnlyStore, Store};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Read, Write};
@@ -49,14 +49,24 @@ fn verify_until_still(store: &mut ReadOnlyStore) -> duramen::Result<Verified> {
 
 /// Something that is not as it was written.
 #[derive(Debug, Serialize)]
-#[serde(tag = "damage", rename_all = "lowercase")]
+#[serde(tag = "damage", rename_all = "snake_case")]
 enum Damage {
     /// The store cannot be opened.
     Store { file: String, offset: u64, batch: Option<u64>, detail: String },
-    /// Entries that follow each other, in one file and of one term, and where the first one lies.
+    /// The bytes of batches that follow each other.
+    Batches(BatchesValue),
+    /// Batches of which nobody knows what they did: every group is in doubt.
+    LostBatches { first: u64, next: u64 },
+    /// Entries that follow each other, in one file and of one term, and where the first one lies: at 0 where nobody knows.
     Entries { group: u64, first: u64, next: u64, term: u64, file: String, offset: u64, detail: String },
-    /// The current snapshot of a group.
+    /// The file of a group's current snapshot.
     Snapshot { group: u64, index: u64, term: u64, file: String, offset: u64, detail: String },
+    /// Anything else that a group has lost.
+    Loss {
+        group: Option<u64>,
+        #[serde(flatten)]
+        loss: LossValue,
+    },
 }
 
 /// What was looked at, and what is wrong with it.
@@ -82,6 +92,10 @@ impl Verified {
     fn of(store: &ReadOnlyStore) -> duramen::Result<Verified> {
         let mut verified = Verified::default();
         let progress = progress(store)?;
+        let told = &store.recovery_report().damaged;
+        let found = store.verify_batches(|bytes| progress.inc(bytes))?;
+        verified.damage.extend(told.iter().chain(&found).map(|damaged| Damage::Batches(BatchesValue::of(damaged))));
+        verified.add_losses(store)?;
         for group in store.groups()? {
             let log = store.log(group);
             verified.read_entries(&log, &progress)?;
@@ -91,21 +105,36 @@ impl Verified {
         Ok(verified)
     }
 
+    /// Adds what is lost and cannot be read at all. Entries that are lost have errors of their own, which tell more.
+    fn add_losses(&mut self, store: &ReadOnlyStore) -> duramen::Result<()> {
+        for duramen::Damage { group, loss, .. } in store.damage()? {
+            self.damage.extend(match (group, loss) {
+                (_, Loss::Entries { .. }) => None,
+                (None, Loss::Batches { first, last }) => Some(Damage::LostBatches { first, next: last + 1 }),
+                (group, loss) => Some(Damage::Loss { group, loss: LossValue::of(loss) }),
+            });
+        }
+        Ok(())
+    }
+
     fn read_entries(&mut self, log: &ReadOnlyLog, progress: &ProgressBar) -> duramen::Result<()> {
         walk(log, 0..u64::MAX, |visited| {
             match visited {
-                Visited::Entry(entry) => self.bytes += entry.data.len() as u64 + ENTRY_HEADER_BYTES,
+                Visited::Entry(entry) => {
+                    let bytes = entry.data.len() as u64 + ENTRY_HEADER_BYTES;
+                    self.bytes += bytes;
+                    progress.inc(bytes);
+                }
                 Visited::Damaged { index, term, error } => self.add_entry(log.group(), index, term, error)?,
             }
             self.entries += 1;
-            progress.set_position(self.bytes);
             Ok(())
         })
     }
 
     /// Adds a damaged entry to those before it, if it follows them.
     fn add_entry(&mut self, of: u64, index: u64, of_term: u64, error: Error) -> duramen::Result<()> {
-        let Error::Corrupt { file: in_file, offset, detail, .. } = error else { return Err(error) };
+        let Error::EntryLost { file: in_file, offset, detail, .. } = error else { return Err(error) };
         match self.damage.last_mut() {
             Some(Damage::Entries { group, next, term, file, .. })
                 if (*group, *next, *term) == (of, index, of_term) && *file == in_file =>
@@ -129,6 +158,8 @@ impl Verified {
                 self.damage.push(Damage::Snapshot { group, index, term, file, offset, detail });
                 Ok(())
             }
+            // It was told among the losses.
+            Err(Error::StateLost { .. }) => Ok(()),
             read => read,
         }
     }
@@ -139,9 +170,11 @@ impl Verified {
         loop {
             match snapshot.read(&mut piece).map_err(error_in)? {
                 0 => return Ok(()),
-                count => self.bytes += count as u64,
+                count => {
+                    self.bytes += count as u64;
+                    progress.inc(count as u64);
+                }
             }
-            progress.set_position(self.bytes);
         }
     }
 
@@ -160,7 +193,7 @@ impl Verified {
         let Verified { damage, entries, snapshots, bytes } = self;
         damage.iter().try_for_each(|damage| damage.write_text(out))?;
         let verdict = if damage.is_empty() { "sound" } else { "DAMAGED" };
-        writeln!(out, "{verdict}: {entries} entries and {snapshots} snapshots, {bytes} bytes read")
+        writeln!(out, "{verdict}: all batches, {entries} entries and {snapshots} snapshots of {bytes} bytes")
     }
 }
 
@@ -171,15 +204,20 @@ impl Damage {
                 let batch = batch.map_or(String::new(), |batch| format!(", batch {batch}"));
                 writeln!(out, "the store cannot be opened: {file} at offset {offset}{batch}: {detail}")
             }
+            Damage::Batches(batches) => writeln!(out, "{batches}"),
+            Damage::LostBatches { first, next } => writeln!(
+                out,
+                "batches {first}..{next} are lost, and nobody knows what they did: every group is in doubt"
+            ),
             Damage::Entries { group, first, next, term, file, offset, detail } => {
-                writeln!(
-                    out,
-                    "group {group}: entries {first}..{next} of term {term}: {file} at offset {offset}: {detail}"
-                )
+                let place = if *offset == 0 { String::new() } else { format!(" at offset {offset}") };
+                writeln!(out, "group {group}: entries {first}..{next} of term {term}: {file}{place}: {detail}")
             }
             Damage::Snapshot { group, index, term, file, offset, detail } => {
                 writeln!(out, "group {group}: snapshot {index}@{term}: {file} at offset {offset}: {detail}")
             }
+            Damage::Loss { group: Some(group), loss } => writeln!(out, "group {group}: lost: {loss}"),
+            Damage::Loss { group: None, loss } => writeln!(out, "lost: {loss}"),
         }
     }
 }
@@ -189,7 +227,9 @@ fn progress(store: &ReadOnlyStore) -> duramen::Result<ProgressBar> {
     if !io::stderr().is_terminal() {
         return Ok(ProgressBar::hidden());
     }
-    let mut bytes = store.layout().entry_bytes;
+    let layout = store.layout();
+    let begun = layout.segments.iter().filter(|segment| segment.is_begun);
+    let mut bytes = layout.entry_bytes + begun.filter_map(|segment| segment.bytes).sum::<u64>();
     for group in store.groups()? {
         bytes += store.log(group).snapshot_meta()?.map_or(0, |snapshot| snapshot.data_bytes);
     }
@@ -215,22 +255,26 @@ mod tests {
         let (_folder, _, store) = store_with_damage();
         let verified = Verified::of(&store).expect("damage is no failure");
         assert_eq!((verified.entries, verified.status()), (8, Status::Damaged));
-        let ranges: Vec<_> = verified.damage.iter().map(range).collect();
+        let ranges: Vec<_> = verified.damage.iter().filter_map(range).collect();
         assert_eq!(ranges, [(1, 3..5, 1), (1, 7..8, 1)]);
+        let is_batches = |damage: &Damage| matches!(damage, Damage::Batches(batches) if batches.known);
+        assert_eq!(verified.damage.iter().map(is_batches).collect::<Vec<_>>(), [true, true, true, false, false]);
         let mut text = Vec::new();
         verified.write_text(&mut text).expect("memory takes it");
         let text = String::from_utf8(text).expect("it is text");
-        assert!(text.starts_with("group 1: entries 3..5 of term 1: 0000000000000001.seg at offset "), "{text}");
-        assert!(text.ends_with("DAMAGED: 8 entries and 0 snapshots, 235 bytes read\n"), "{text}");
+        assert!(text.contains("\ngroup 1: entries 3..5 of term 1: 0000000000000001.seg at offset "), "{text}");
+        assert!(text.ends_with("DAMAGED: all batches, 8 entries and 0 snapshots of 235 bytes\n"), "{text}");
         let mut json = Vec::new();
         verified.write_json(&mut json).expect("memory takes it");
-        assert!(json.starts_with(b"{\"damage\":\"entries\",\"group\":1,\"first\":3,\"next\":5,\"term\":1,\"file\":"));
+        let json = String::from_utf8(json).expect("it is text");
+        assert!(json.starts_with("{\"damage\":\"batches\",\"file\":\"0000000000000001.seg\","), "{json}");
+        assert!(json.contains("\n{\"damage\":\"entries\",\"group\":1,\"first\":3,\"next\":5,\"term\":1,"), "{json}");
     }
 
-    fn range(damage: &Damage) -> (u64, std::ops::Range<u64>, u64) {
+    fn range(damage: &Damage) -> Option<(u64, std::ops::Range<u64>, u64)> {
         match damage {
-            Damage::Entries { group, first, next, term, .. } => (*group, *first..*next, *term),
-            other => panic!("{other:?}"),
+            Damage::Entries { group, first, next, term, .. } => Some((*group, *first..*next, *term)),
+            _ => None,
         }
     }
 }

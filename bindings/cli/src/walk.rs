@@ -1,7 +1,7 @@
 //! Goes through the entries of a log, also where some of them are damaged.
 #![forbid(unsafe_code)]
 
-use duramen::{Entry, Error, Limit, ReadOnlyLog, Run};
+use duramen::{Code, Entry, Error, Limit, ReadOnlyLog, Run};
 use std::ops::Range;
 
 /// What is read in one call, in bytes.
@@ -31,7 +31,7 @@ pub(crate) fn walk<E: From<Error>>(
                     page.iter().try_for_each(|entry| visit(Visited::Entry(entry)))?;
                     rest.start = page.next();
                 }
-                Err(Error::Corrupt { .. }) => {
+                Err(error) if error.code() == Code::Corrupt => {
                     let end = rest.end.min(rest.start.saturating_add(SINGLE_MAX));
                     (rest.start..end).try_for_each(|index| visit_one(log, index, term, &mut visit))?;
                     rest.start = end;
@@ -51,7 +51,7 @@ fn visit_one<E: From<Error>>(
 ) -> Result<(), E> {
     match log.get(index) {
         Ok(Entry { index, term, kind, data }) => visit(Visited::Entry(Entry { index, term, kind, data: &data })),
-        Err(error @ Error::Corrupt { .. }) => visit(Visited::Damaged { index, term, error }),
+        Err(error) if error.code() == Code::Corrupt => visit(Visited::Damaged { index, term, error }),
         Err(error) => Err(error.into()),
     }
 }

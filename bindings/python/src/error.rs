@@ -94,6 +94,20 @@ fn details<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyDict>> 
             details.set_item("offset", offset)?;
             details.set_item("batch", batch)?;
         }
+        Error::EntryLost { group, index, term, file, offset, .. } => {
+            details.set_item("group", group)?;
+            details.set_item("index", index)?;
+            details.set_item("term", term)?;
+            details.set_item("filename", file)?;
+            details.set_item("offset", offset)?;
+            details.set_item("batch", None::<u64>)?;
+        }
+        Error::StateLost { group, .. } => {
+            details.set_item("group", group)?;
+            details.set_item("filename", None::<&str>)?;
+            details.set_item("offset", None::<u64>)?;
+            details.set_item("batch", None::<u64>)?;
+        }
         Error::Locked { path, pid } => {
             details.set_item("filename", path.as_os_str())?;
             details.set_item("pid", pid)?;

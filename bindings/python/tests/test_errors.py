@@ -115,11 +115,15 @@ def test_damage_is_named_by_file_and_place(tmp_path):
     at = damaged.index(b"first payload")
     damaged[at] ^= 1
     segment.write_bytes(damaged)
-    with pytest.raises(duramen.CorruptError) as raised:
-        with duramen.open(tmp_path / "store") as log:
+    with duramen.open(tmp_path / "store") as log:
+        with pytest.raises(duramen.CorruptError, match="entry 1 of group 0") as raised:
             log[1]
-    assert raised.value.filename == segment.name
-    assert 0 < raised.value.offset <= at
+        assert log[2].data == b"x" * 5000
+        assert log.append(b"behind it", term=1) == 6
+    error = raised.value
+    assert (error.code, error.name, error.group, error.index, error.term) == (6, "corrupt", 0, 1, 1)
+    assert (error.filename, error.batch) == (segment.name, None)
+    assert 0 <= error.offset <= at
 
 
 def test_a_panic_is_an_error_like_every_other(capfd):

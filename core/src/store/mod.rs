@@ -3,7 +3,8 @@
 //! [`open`] finds or makes a store and shares one that is open already, [`write`] takes batches through checks,
 //! reservation, group commit and back, [`prepare`] makes segments ready to be written, [`worker`] is the thread that does
 //! what no writer is to wait for, [`close`] ends an opening, [`destroy`] removes the files.
-//! [`view`] looks at a store without any of that; [`read_only`] and [`read_only_log`] are what a user holds of it.
+//! [`view`] looks at a store without any of that; [`read_only`] and [`read_only_log`] are what a user holds of it, and
+//! [`verify`] reads all of its batches.
 #![forbid(unsafe_code)]
 
 mod batch;
@@ -25,6 +26,7 @@ mod snapshot;
 mod stats;
 #[cfg(feature = "simulation")]
 mod step;
+mod verify;
 mod view;
 mod worker;
 mod write;

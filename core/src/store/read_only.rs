@@ -8,7 +8,7 @@ use super::view::View;
 use crate::error::Result;
 use crate::format::segment::segment_name;
 use crate::options::Options;
-use crate::recovery::RecoveryReport;
+use crate::recovery::{Damaged, RecoveryReport};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -79,6 +79,13 @@ impl ReadOnlyStore {
     /// As [`Store::damage`](crate::Store::damage), as far as opening found it. From memory.
     pub fn damage(&self) -> Result<Vec<Damage>> {
         Ok(self.view.readable.damage())
+    }
+
+    /// Reads every batch, those too that opening did not read because a footer told what they did, and answers which are not
+    /// as they were written. Those that [`RecoveryReport::damaged`] tells of are left out. `progress` is called with the bytes
+    /// that were read since its last call, in all at most what the files of the segments hold. Blocks on the disk.
+    pub fn verify_batches(&self, mut progress: impl FnMut(u64)) -> Result<Vec<Damaged>> {
+        self.view.damaged_batches(&mut progress)
     }
 
     /// The files of the store and what they hold. From memory.

@@ -6,8 +6,8 @@
 //! - **What was found is believed only if every segment with batches is still itself afterwards.** A file that is used
 //!   again gets a new header first, and batches behind that. So whatever was read before its header was seen unchanged
 //!   was the old segment's.
-//! - **An error, or damage, is believed only if the store stood still.** Manifest and headers are compared before and after
-//!   the attempt that met it; where anything differs, the store is looked at again.
+//! - **An error, or damage, is believed only if the store stood still.** Manifest, headers and the names of snapshots are
+//!   compared before and after the attempt that met it; where anything differs, the store is looked at again.
 //!
 //! Everything that was durable when the first call to the disk was made lies in segments that the manifest counted then,
 //! and is found in them or missed as damage; so a view shows the first k batches, with everything among them that was
@@ -23,6 +23,8 @@ use crate::error::{Error, Result};
 use crate::format::BLOCK_SIZE;
 use crate::format::manifest::Slot;
 use crate::format::segment::{SEGMENT_START, SegmentHeader, segment_number};
+use crate::format::snapshot::snapshot_number;
+use crate::format::supplement::Link;
 use crate::io::{Directory, ReadOnlyDirectory};
 use crate::options::Options;
 use crate::page::{Limit, Page};
@@ -49,6 +51,8 @@ pub(super) struct View {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) slot: Slot,
     pub(super) readable: Readable,
+    /// Where the log ends.
+    pub(super) end: Link,
     /// The segments behind those with batches: their sizes in bytes, where the header says one.
     pub(super) prepared: Vec<(u64, Option<u64>)>,
     pub(super) report: RecoveryReport,
@@ -73,7 +77,7 @@ impl View {
         for attempts in 1..=ATTEMPTS_MAX {
             match View::look(&options, path) {
                 Ok(view) if !view.is_itself()? => before = None,
-                Ok(view) if view.report.damaged.is_empty() => return Ok(View { attempts, ..view }),
+                Ok(view) if view.is_sound() => return Ok(View { attempts, ..view }),
                 found => {
                     let after = Some(Survey::take(&options, path));
                     if before == after {
@@ -111,10 +115,16 @@ impl View {
                 recent: Recent::new(0),
                 suspects: BTreeMap::new(),
             },
+            end,
             prepared: prepared.into_iter().map(|(number, segment)| (number, capacity(segment))).collect(),
             report,
             attempts: 0,
         })
+    }
+
+    /// Is nothing damaged, or lost?
+    fn is_sound(&self) -> bool {
+        self.report.damaged.is_empty() && self.readable.damage().is_empty()
     }
 
     /// Are the files of all segments with batches still theirs?
@@ -141,7 +151,7 @@ impl View {
     }
 
     /// What a failed read means: nothing about the store, where the file that it names is used for something else by now.
-    fn or_stale(&self, error: Error) -> Error {
+    pub(super) fn or_stale(&self, error: Error) -> Error {
         let (Error::Corrupt { file, .. } | Error::EntryLost { file, .. } | Error::Io { file, .. }) = &error else {
             return error;
         };
@@ -171,7 +181,7 @@ fn look_into(options: &Options, path: &Path) -> Result<Arc<dyn Directory>> {
 
 /// Is the file still that of this segment? One whose two headers differ is being given another one, and holds nothing of
 /// another segment yet.
-fn is_still(segment: &Segment) -> Result<bool> {
+pub(super) fn is_still(segment: &Segment) -> Result<bool> {
     let mut block = vec![0; BLOCK_SIZE];
     for offset in (0..SEGMENT_START).step_by(BLOCK_SIZE) {
         match segment.file.read_exact_at(offset, &mut block) {
@@ -185,17 +195,19 @@ fn is_still(segment: &Segment) -> Result<bool> {
     Ok(false)
 }
 
-/// What tells whether a store stood still: its manifest, and the header of every segment that it counts. What cannot be
-/// read stands there as nothing, so damage stands still, too.
+/// What tells whether a store stood still: its manifest, the header of every segment that it counts, and which snapshots
+/// there are. What cannot be read stands there as nothing, so damage stands still, too.
 #[derive(PartialEq)]
 struct Survey {
     slot: Option<Slot>,
     headers: Vec<(u64, Option<SegmentHeader>)>,
+    /// Their numbers. One that is named behind the look at the directory would seem to be missing.
+    snapshots: Vec<u64>,
 }
 
 impl Survey {
     fn take(options: &Options, path: &Path) -> Survey {
-        let mut survey = Survey { slot: None, headers: Vec::new() };
+        let mut survey = Survey { slot: None, headers: Vec::new(), snapshots: Vec::new() };
         let Ok(directory) = look_into(options, path) else { return survey };
         let Ok(Found::Valid(manifest)) = Manifest::open(&*directory) else { return survey };
         let names = directory.list().unwrap_or_default();
@@ -207,6 +219,8 @@ impl Survey {
         };
         survey.headers = numbers.into_iter().map(|number| (number, header(number))).collect();
         survey.slot = Some(manifest.slot);
+        survey.snapshots = names.iter().filter_map(|name| snapshot_number(name)).collect();
+        survey.snapshots.sort_unstable();
         survey
     }
 }

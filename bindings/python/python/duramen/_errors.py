@@ -85,9 +85,15 @@ class CorruptError(DuramenError, OSError):
 
     code = 6
     name = "corrupt"
-    filename: str
-    offset: int
+    filename: str | None
+    """The damaged file; none where more than a place is in doubt."""
+    offset: int | None
     batch: int | None
+    group: int | None = None
+    """The group that has lost something, where the error names one."""
+    index: int | None = None
+    """The entry that is lost, where the error names one, with its ``term``."""
+    term: int | None = None
 
 
 class PoisonedError(DuramenError, OSError):

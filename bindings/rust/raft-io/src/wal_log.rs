@@ -7,7 +7,7 @@
 //! purged: one batch names its file and drops the prefix, and no crash can come between the two.
 #![forbid(unsafe_code)]
 
-use duramen::{Durability, Entry, EntryId, Limit, Log, Options, UnnamedSnapshot};
+use duramen::{Damaged, Durability, Entry, EntryId, Limit, Log, Loss, Options, UnnamedSnapshot};
 use raft_io::{EntryKind, Error, HardState, Index, LogEntry, NodeId, RaftLog, Result, Snapshot, Term};
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -55,8 +55,9 @@ impl WalLog {
     ///
     /// # Errors
     ///
-    /// [`Error::Storage`] if `path` is a file, or a directory of something else, or in use by another process; if what it
-    /// holds is damaged; if it holds a log that no raft-io node can have written; or if the disk fails.
+    /// [`Error::Storage`] if `path` is a file, or a directory of something else, or in use by another process; if opening
+    /// finds something of the log lost, which the error names: then [`WalLog::open_for_repair`]; if it holds a log that no
+    /// raft-io node can have written; or if the disk fails.
     pub fn open(path: impl AsRef<Path>) -> Result<WalLog> {
         WalLog::open_with(&Options::default(), path)
     }
@@ -69,11 +70,40 @@ impl WalLog {
     pub fn open_with(options: &Options, path: impl AsRef<Path>) -> Result<WalLog> {
         let doing = "opening the log";
         let log = options.open(path).map_err(failed(doing))?.log(GROUP);
+        if let Some(lost) = lost_in(&log).map_err(failed(doing))? {
+            return Err(Error::storage(doing, lost));
+        }
         if let Some(strange) = strange_to_raft_io(&log).map_err(failed(doing))? {
             return Err(Error::storage(doing, strange));
         }
         check_snapshot(&log).map_err(failed(doing))?;
         Ok(WalLog { log })
+    }
+
+    /// Opens the log at `path` whatever it has lost, to mend it through [`WalLog::log`]. What is lost tells
+    /// [`duramen::Log::damage`]. [`duramen::Log::repair`] takes lost entries back from another node's copy: a command is of
+    /// kind 0, a configuration of kind 1. [`duramen::Log::accept_loss`] gives something up. A snapshot of the leader's that
+    /// covers all that is lost, installed by [`duramen::Log::install_snapshot`], mends entries and snapshot at once. A node
+    /// gets a log from [`WalLog::open`], when that takes it: in this one, reads of what is lost panic.
+    ///
+    /// A lost vote stays lost. A node that goes on with another one may vote twice in a term: set the hard state to a term
+    /// that the node has surely not seen, or take the node out of the cluster.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Storage`] if there is no log that can be opened, or the disk fails.
+    pub fn open_for_repair(path: impl AsRef<Path>) -> Result<WalLog> {
+        WalLog::open_for_repair_with(&Options::default(), path)
+    }
+
+    /// [`WalLog::open_for_repair`] with other options than the default ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`WalLog::open_for_repair`]; and if the log is open in this process with other options.
+    pub fn open_for_repair_with(options: &Options, path: impl AsRef<Path>) -> Result<WalLog> {
+        let store = options.open(path).map_err(failed("opening the log for repair"))?;
+        Ok(WalLog { log: store.log(GROUP) })
     }
 
     /// The duramen log underneath, for what raft-io's trait does not have: positions, the recovery report. Writing through
@@ -191,6 +221,33 @@ impl RaftLog for WalLog {
         }
         let staged = self.stage(snapshot)?;
         self.log.install_snapshot_with(staged, Durability::Buffered).map(drop).map_err(failed(APPLYING))
+    }
+}
+
+/// What the log has lost, and where the first damage lies, if there is any.
+fn lost_in(log: &Log) -> duramen::Result<Option<String>> {
+    let lost: Vec<String> = log.damage()?.into_iter().map(describe_loss).collect();
+    if lost.is_empty() {
+        return Ok(None);
+    }
+    let (group, lost) = (log.group(), lost.join(", "));
+    let store = log.store();
+    let place =
+        store.recovery_report().damaged.first().map_or_else(String::new, |Damaged { file, offset, detail, .. }| {
+            format!(" ({file} at offset {offset}: {detail})")
+        });
+    Ok(Some(format!("corrupt: group {group} has lost {lost}{place}; mend it through `WalLog::open_for_repair`")))
+}
+
+fn describe_loss(loss: Loss) -> String {
+    match loss {
+        Loss::Entries { first, last, term } => format!("entries {first} to {last} of term {term}"),
+        Loss::HardState => "its term and vote".to_owned(),
+        Loss::Metadata => "its metadata".to_owned(),
+        Loss::BoundaryBlob => "the bytes kept with its boundary".to_owned(),
+        Loss::Log => "nobody knows which entries".to_owned(),
+        Loss::Snapshot => "its snapshot".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

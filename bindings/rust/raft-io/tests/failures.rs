@@ -1,8 +1,8 @@
 //! What cannot be opened, what cannot be written, and what cannot be read.
 
 use duramen::io::{Calls, Failure, Fault, OperationKind, SimulatedDisk};
-use duramen::{Entry, Log, Options};
-use duramen_raft_io::{Error, LogEntry, RaftLog, Snapshot, WalLog};
+use duramen::{Entry, Log, Loss, Options};
+use duramen_raft_io::{Error, HardState, LogEntry, RaftLog, Snapshot, WalLog};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -98,7 +98,63 @@ fn damaged_log_is_refused() {
     drop(log);
     let (name, at) = find(&disk, b"a command of some length").expect("the command lies in a segment");
     disk.flip_bit("/node", &name, at, 3).expect("a bit to flip");
-    assert_has(&refusal(WalLog::open_with(&simulated(&disk), "/node")), &["corrupt", &name]);
+    let refused = refusal(WalLog::open_with(&simulated(&disk), "/node"));
+    assert_has(
+        &refused,
+        &["opening the log", "corrupt", &name, "group 0", "entries 1 to 1 of term 1", "open_for_repair"],
+    );
+}
+
+#[test]
+fn damaged_log_is_mended_and_taken_again() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = open(&disk);
+    let vote = HardState { term: 9, voted_for: Some(0x5555_6666) };
+    log.set_hard_state(vote).expect("a vote");
+    log.sync().expect("a flush");
+    for index in 1..=3 {
+        log.append(&[entry(index, b"a command of some length")]).expect("an append");
+        log.sync().expect("a flush");
+    }
+    drop(log);
+    for part in [&b"a command of some length"[..], &0x5555_6666_u64.to_le_bytes()] {
+        let (name, at) = find(&disk, part).expect("it lies in a segment");
+        disk.flip_bit("/node", &name, at, 3).expect("a bit to flip");
+    }
+    let refused = refusal(WalLog::open_with(&simulated(&disk), "/node"));
+    assert_has(&refused, &["its term and vote", "entries 1 to 1 of term 1"]);
+
+    let mut damaged = WalLog::open_for_repair_with(&simulated(&disk), "/node").expect("nothing is refused");
+    assert_eq!((damaged.last_index(), damaged.entry(2)), (3, Some(entry(2, b"a command of some length"))));
+    assert_has(&panic_text(|| damaged.entry(1)), &["entry 1 cannot be read", "corrupt", "group 0"]);
+    assert_has(&panic_text(|| damaged.hard_state()), &["the hard state cannot be read", "corrupt"]);
+    refusal(damaged.set_hard_state(vote));
+    let lost = Loss::Entries { first: 1, last: 1, term: 1 };
+    assert_eq!(damaged.log().damage().expect("from memory"), [Loss::HardState, lost]);
+    damaged.log().repair(&[Entry::new(1, 1, b"a command of some length")]).expect("a peer's copy is taken");
+    refusal(WalLog::open_with(&simulated(&disk), "/node"));
+    damaged.log().accept_loss(Loss::HardState).expect("it is given up");
+    damaged.set_hard_state(HardState { term: 10, voted_for: None }).expect("it can be set again");
+    damaged.sync().expect("a flush");
+    drop(damaged);
+
+    let log = open(&disk);
+    assert_eq!(log.entries(1, 3), [1, 2, 3].map(|index| entry(index, b"a command of some length")));
+    assert_eq!(log.hard_state(), HardState { term: 10, voted_for: None });
+}
+
+#[test]
+fn log_whose_segment_is_missing_is_refused_though_nobody_knows_what_it_held() {
+    let disk = SimulatedDisk::new(1);
+    let mut log = open(&disk);
+    log.append(&[entry(1, b"a command")]).expect("an append");
+    log.sync().expect("a flush");
+    drop(log);
+    disk.lose_file("/node", "0000000000000001.seg").expect("a file to lose");
+    let refused = refusal(WalLog::open_with(&simulated(&disk), "/node"));
+    assert_has(&refused, &["corrupt", "group 0", "0000000000000001.seg", "missing"]);
+    let damaged = WalLog::open_for_repair_with(&simulated(&disk), "/node").expect("nothing is refused");
+    assert!(!damaged.log().damage().expect("from memory").is_empty());
 }
 
 #[test]
@@ -147,7 +203,10 @@ fn damaged_snapshot_is_refused() {
     }
     let damaged = disk.kill();
     damaged.lose_file("/node", &name).expect("a file to lose");
-    assert_has(&refusal(WalLog::open_with(&simulated(&damaged), "/node")), &["opening the log", "missing", &name]);
+    assert_has(
+        &refusal(WalLog::open_with(&simulated(&damaged), "/node")),
+        &["opening the log", "has lost its snapshot"],
+    );
     assert_eq!(open(&disk).snapshot_index(), 8);
 }
 

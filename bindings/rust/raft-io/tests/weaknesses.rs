@@ -1,8 +1,8 @@
 //! What raft-io's own `WalLog`, over one file that only grows, gets wrong: nine weaknesses, and for each of them tests
 //! that it fails. The eighth, what a log keeps in memory, is in `memory.rs`.
 
-use duramen::Options;
 use duramen::io::{Calls, CrashPoints, Failure, Fault, OperationKind, SimulatedDisk};
+use duramen::{Entry, Options};
 use duramen_raft_io::{Error, HardState, LogEntry, RaftLog, Snapshot, WalLog};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -173,7 +173,8 @@ fn flipped_bit_is_reported_and_drops_nothing_in_silence() {
         damaged.flip_bit("/node", &name, offset, (offset % 8) as u8).expect("a bit to flip");
         match WalLog::open_with(&simulated(&damaged), "/node") {
             Err(error) => {
-                assert!(error.to_string().contains("corrupt"), "{name} at {offset}: {error}");
+                assert!(error.to_string().contains("corrupt: group 0"), "{name} at {offset}: {error}");
+                mend(&damaged, vote);
                 refused += 1;
             }
             Ok(log) => {
@@ -187,6 +188,21 @@ fn flipped_bit_is_reported_and_drops_nothing_in_silence() {
     }
     println!("{refused} bits were reported, {unharmed} were of no account");
     assert!(refused > 500, "{refused} bits were reported, {unharmed} were of no account");
+}
+
+/// Takes back from another node's copy what is lost of the ten entries, and gives up all else. Then the log opens again.
+fn mend(damaged: &SimulatedDisk, vote: HardState) {
+    let log = WalLog::open_for_repair_with(&simulated(damaged), "/node").expect("it refuses nothing");
+    let copies = entries(1, 10, 30);
+    let copies: Vec<_> = copies.iter().map(|copy| Entry::new(copy.index, copy.term, &copy.command[..])).collect();
+    log.log().repair(&copies).expect("what is lost is taken back");
+    for loss in log.log().damage().expect("from memory") {
+        log.log().accept_loss(loss).expect("what is left is given up");
+    }
+    drop(log);
+    let log = open(&simulated(damaged));
+    assert_eq!(log.entries(1, 10), entries(1, 10, 30));
+    assert!([vote, HardState::default()].contains(&log.hard_state()), "no vote is made up");
 }
 
 /// Where in the files of the log something stands that is not zero.
