@@ -7,10 +7,21 @@
 //! both. `DURAMEN_READER_SCRIPTS=10000` runs more of them.
 #![forbid(unsafe_code)]
 
+#[path = "reader/damaged.rs"]
+mod damaged;
+#[path = "sweep/golden.rs"]
+#[allow(
+    dead_code,
+    clippy::cast_possible_truncation,
+    reason = "the sweep looks at more of it, and its numbers are small"
+)]
+mod golden;
 #[path = "support/maker.rs"]
 mod maker;
 #[path = "support/model.rs"]
 mod model;
+#[path = "sweep/picture.rs"]
+mod picture;
 #[path = "support/random.rs"]
 mod random;
 #[path = "reader/reader.rs"]
@@ -41,6 +52,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tally::Tally;
 
+/// So many scripts that fail are shown.
+const FAILURES_MAX: usize = 12;
+
 const SCRIPTS: u64 = 80;
 const SCRIPTS_SIMULATED: u64 = 150;
 const STEPS: usize = 60;
@@ -56,6 +70,7 @@ const REAL_MIN: &[(&str, f64)] = &[
     ("echoes", 30.0),
     ("echoes compared", 25.0),
     ("clean", 2.0),
+    ("footers", 1.0),
     ("snapshots", 1.0),
     ("records of kind 1", 10.0),
     ("records of kind 2", 0.2),
@@ -118,7 +133,7 @@ fn replay() {
         return;
     };
     let folder = folder();
-    for run in [on_real_disk, on_simulated_disk] {
+    for run in [on_real_disk, on_simulated_disk as fn(u64, &Path, &mut Reader, bool) -> Checked] {
         let result = run(seed, &folder.path().join("store"), &mut Reader::start(), true);
         assert!(result.is_ok(), "{}", result.unwrap_err());
     }
@@ -127,7 +142,9 @@ fn replay() {
 // ------------------------------------------------------------------------------------------------------- many scripts
 
 /// Runs the script of a seed in a directory that is not there, and removes it.
-type OneScript = fn(u64, &Path, &mut Reader, bool) -> Checked;
+trait OneScript: Fn(u64, &Path, &mut Reader, bool) -> Checked + Sync {}
+
+impl<F: Fn(u64, &Path, &mut Reader, bool) -> Checked + Sync> OneScript for F {}
 
 fn on_real_disk(seed: u64, directory: &Path, reader: &mut Reader, is_told: bool) -> Checked {
     Stage::new(seed, directory, reader, is_told).perform(&Script::random(seed, STEPS))
@@ -145,32 +162,34 @@ fn on_simulated_disk(seed: u64, directory: &Path, reader: &mut Reader, is_told: 
     result
 }
 
-fn in_parallel(disk: &str, scripts: u64, run: OneScript, least: &[(&'static str, f64)]) {
+fn in_parallel(disk: &str, scripts: u64, run: impl OneScript, least: &[(&'static str, f64)]) {
     let begun = Instant::now();
-    let (next, met, failure) = (AtomicU64::new(0), Mutex::new(Met::default()), Mutex::new(None));
+    let (next, met, failures) = (AtomicU64::new(0), Mutex::new(Met::default()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 let (folder, mut reader) = (folder(), Reader::start());
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= scripts || lock(&failure).is_some() {
+                    if seed >= scripts || lock(&failures).len() >= FAILURES_MAX {
                         break;
                     }
                     if let Err(what) = run(seed, &folder.path().join("store"), &mut reader, false) {
-                        lock(&failure).get_or_insert((seed, what));
+                        lock(&failures).push((seed, what));
                     }
                 }
                 lock(&met).add(&reader.met);
             });
         }
     });
-    if let Some((seed, what)) = lock(&failure).take() {
-        panic!(
-            "script {seed} on the {disk} disk: {what}\n\nDURAMEN_READER_SEED={seed} \
-             cargo test -p duramen --test independent_reader replay -- --nocapture"
-        );
+    for (seed, what) in lock(&failures).iter() {
+        println!("seed {seed} on the {disk} disk: {what}\n");
     }
+    let failed: Vec<u64> = lock(&failures).iter().map(|(seed, _)| *seed).collect();
+    assert!(
+        failed.is_empty(),
+        "seeds {failed:?} on the {disk} disk, see above; replay and replay_damage run one again"
+    );
     let met = lock(&met);
     println!(
         "{scripts} scripts (seeds 0 to {}) on the {disk} disk in {:.1} s\n{met}",
@@ -179,6 +198,73 @@ fn in_parallel(disk: &str, scripts: u64, run: OneScript, least: &[(&'static str,
     );
     let short = met.fewer_than(scripts, least);
     assert!(short.is_empty(), "too few: {short:?}");
+}
+
+// ---------------------------------------------------------------------------------------------------- damaged stores
+
+const DAMAGES: u64 = 600;
+const DAMAGED_MIN: &[(&str, f64)] = &[
+    ("stores", 1.0),
+    ("damaged groups", 0.3),
+    ("footers instead of batches", 0.03),
+    ("lost batches told by an echo", 0.05),
+    ("lost batches that nobody knows", 0.04),
+    ("records of kind 14", 0.01),
+    ("records of kind 16", 0.03),
+];
+
+/// The golden stores of the corruption sweep.
+#[test]
+fn damaged_golden_stores_read_the_same() {
+    let goldens = [golden::closed(), golden::crashed()];
+    let damage = |seed: u64, directory: &Path, reader: &mut Reader, is_told: bool| {
+        stage::copy_out(&goldens[usize::from(seed % 2 == 1)].disk, directory);
+        damaged::compare(seed, directory, reader, is_told)
+    };
+    in_parallel("golden", number_from("DURAMEN_READER_DAMAGES").unwrap_or(DAMAGES), damage, DAMAGED_MIN);
+}
+
+/// Random stores, one damage before each opening of a script.
+#[test]
+fn damaged_stores_of_scripts_read_the_same() {
+    let damages = number_from("DURAMEN_READER_DAMAGES").unwrap_or(DAMAGES);
+    in_parallel("damaged", damages.div_ceil(10), damaged_script, &[("stores", 3.0)]);
+}
+
+fn damaged_script(seed: u64, directory: &Path, reader: &mut Reader, is_told: bool) -> Checked {
+    let script = Script::random(seed, STEPS_SIMULATED);
+    let mut nth = 0;
+    let mut witness = |disk: &_, _: &_| {
+        nth += 1;
+        stage::copy_out(disk, directory);
+        damaged::compare(seed << 16 | nth, directory, reader, is_told)
+    };
+    let result = script.run(&mut Tally::default(), is_told, Some(&mut witness));
+    if result.is_ok() {
+        let _ = fs::remove_dir_all(directory);
+    }
+    result
+}
+
+#[test]
+fn replay_damage() {
+    let Some(seed) = number_from("DURAMEN_READER_DAMAGE") else {
+        println!("DURAMEN_READER_DAMAGE names no damage to do");
+        return;
+    };
+    let (folder, goldens) = (folder(), [golden::closed(), golden::crashed()]);
+    let directory = folder.path().join("store");
+    let mut reader = Reader::start();
+    let result = if seed >> 16 == 0 {
+        stage::copy_out(&goldens[usize::from(seed % 2 == 1)].disk, &directory);
+        damaged::compare(seed, &directory, &mut reader, true)
+    } else {
+        damaged_script(seed >> 16, &directory, &mut reader, true)
+    };
+    if result.is_err() {
+        println!("kept in {}", folder.keep().display());
+    }
+    assert!(result.is_ok(), "{}", result.unwrap_err());
 }
 
 // ------------------------------------------------------------------------------------------------ it also says no

@@ -48,7 +48,8 @@ def answer(line: str) -> int:
 
 def read(directory: str) -> Answer:
     try:
-        return Answer(SOUND, *dump.read(directory))
+        found = dump.read(directory)
+        return Answer(DAMAGED if found.damages else SOUND, found.lines, found.met, found.damages[0] if found.damages else None)
     except Damage as damage:
         return Answer(DAMAGED, error=str(damage))
     except OSError as error:

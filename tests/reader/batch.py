@@ -2,7 +2,9 @@
 
 import struct
 import zlib
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from fields import INDEX_MAX, Damage, Fields, Unsound, is_sealed
 
@@ -11,9 +13,9 @@ HEADER, RECORD, LINK, ECHO, ENTRY, HARD_STATE = 96, 48, 48, 80, 40, 32
 HAS_LINK, HAS_ECHO = 1, 2
 
 APPEND, TRUNCATE, HARD_STATE_SET, REPLACE, PUT, REMOVE, PURGE, RESET, DROP = range(1, 10)
-META_SET, META_DELETED, COMMIT, SNAPSHOT, LOST, NEXT = range(10, 16)
+META_SET, META_DELETED, COMMIT, SNAPSHOT, LOST, NEXT, LOST_STATE, ACCEPT, LOST_BATCHES = range(10, 19)
 
-# What each kind has besides its group: fields that it uses, and the body. 14 is damage so far.
+# What each kind has besides its group: fields that it uses, and the body.
 FIELDS = {
     APPEND: ("first count term", "entries"),
     TRUNCATE: ("first", None),
@@ -28,8 +30,13 @@ FIELDS = {
     META_DELETED: ("", "key"),
     COMMIT: ("first", None),
     SNAPSHOT: ("first term count", "metadata"),
+    LOST: ("first count term", None),
     NEXT: ("first", None),
+    LOST_STATE: ("first", None),
+    ACCEPT: ("first", None),
+    LOST_BATCHES: ("first term", None),
 }
+WITH_ENTRIES = {APPEND, REPLACE, PUT}
 
 
 @dataclass(frozen=True)
@@ -101,10 +108,12 @@ class Echo:
 
 @dataclass(frozen=True)
 class Entry:
+    """One entry; of one that is lost nothing but index and term is known."""
+
     index: int
     term: int
-    kind: int
-    data: bytes
+    kind: int | None
+    data: bytes | None
 
 
 @dataclass(frozen=True)
@@ -116,12 +125,13 @@ class HardState:
 
 @dataclass(frozen=True)
 class Operation:
-    """A record and what its body holds."""
+    """A record and what its body holds; none where that is lost."""
 
     record: Record
     body: object
-    # Where the record lies.
+    # Where the record lies, and, in a batch, its body.
     place: tuple[str, int]
+    body_at: int = 0
 
 
 def header_at(file: str, data: memoryview, offset: int, salt: bytes, segment: int) -> Header:
@@ -184,8 +194,8 @@ def echo_of(fields: Fields, header: Header) -> Echo:
         fields.zero(LINK)
     records = [record_of(fields.part(RECORD)) for _ in range(count)]
     for record in records:
-        if record.bytes or record.sum:
-            fields.fail("a record of an echo has bytes or a sum", fields.left())
+        if record.kind in WITH_ENTRIES and (record.bytes or record.sum):
+            fields.fail("entries in an echo have bytes or a sum", fields.left())
     return Echo(first, last, begun, link, None if missing else records)
 
 
@@ -206,12 +216,17 @@ def record_of(fields: Fields) -> Record:
 
 def check_numbers(fields: Fields, record: Record, body: str | None) -> None:
     first, term, count, kind = record.first, record.term, record.count, record.kind
-    highest = first + count - 1 if body == "entries" else max(first, term) if kind == REMOVE else first
+    has_count = body == "entries" or kind == LOST
+    highest = first + count - 1 if has_count else max(first, term) if kind in (REMOVE, LOST_BATCHES) else first
     # A truncation may name any index; a snapshot's lies in a file, and has an index behind it.
     if kind != TRUNCATE and highest > INDEX_MAX:
         fields.fail(f"index {highest} is never used", RECORD)
-    if body == "entries" and count == 0:
+    if has_count and count == 0:
         fields.fail("no entries", RECORD)
+    if kind == LOST_STATE and not 1 <= first <= 5 or kind == ACCEPT and not 1 <= first <= 7:
+        fields.fail(f"kind {kind} names {first}", RECORD)
+    if kind == LOST_BATCHES and (not 1 <= first <= term or record.group):
+        fields.fail(f"batches {first} to {term} are lost, of group {record.group}", RECORD)
     if kind == REMOVE and term < first:
         fields.fail(f"entries {first} to {term} go", RECORD)
     if kind == RESET and (count > 1 or count == 0 and first):
@@ -220,8 +235,8 @@ def check_numbers(fields: Fields, record: Record, body: str | None) -> None:
         fields.fail(f"a snapshot with outcome {count}", RECORD)
 
 
-def operations_of(header: Header, data: memoryview) -> list[Operation]:
-    """Directory and bodies, each byte of them checked."""
+def operations_of(header: Header, data: memoryview, damages: list[Damage] | None = None) -> list[Operation]:
+    """Directory and bodies, each byte of them checked. Bodies that are damaged are an error, unless these are collected."""
     at = header.offset + HEADER
     directory = data[at : header.supplement_at]
     if zlib.crc32(directory) != header.directory_crc:
@@ -232,10 +247,43 @@ def operations_of(header: Header, data: memoryview) -> list[Operation]:
     operations = []
     for nth in range(header.records):
         record = record_of(records.part(RECORD))
-        body = body_of(record, bodies.part(record.bytes), header.salt[:4])
-        operations.append(Operation(record, body, (header.file, at + RECORD * nth)))
+        here = bodies.part(record.bytes)
+        try:
+            body = body_of(record, here, header.salt[:4])
+        except Damage as damage:
+            if damages is None:
+                raise
+            damages.append(damage)
+            body = remains_of(record, here.again(), header.salt[:4])
+        operations.append(Operation(record, body, (header.file, at + RECORD * nth), here.offset))
     bodies.end()
     return operations
+
+
+def remains_of(record: Record, fields: Fields, stamp: bytes) -> object:
+    """What is left of a damaged body: the entries that are whole, and of any other nothing."""
+    if record.kind not in WITH_ENTRIES:
+        return None
+    entries, is_known = [], True
+    for index in range(record.first, record.first + record.count):
+        entry, size = entry_at(fields.data[fields.at :], record.group, index, record.term, stamp) if is_known else (None, None)
+        is_known = size is not None
+        fields.at += size or 0
+        entries.append(entry or Entry(index, record.term, None, None))
+    return entries
+
+
+def entry_at(data: memoryview, group: int, index: int, term: int, stamp: bytes) -> tuple[Entry | None, int | None]:
+    """The entry, if it is whole, and its size, if it is this one at all."""
+    if len(data) < ENTRY:
+        return None, None
+    crc, own_stamp, own_group, own_index, own_term, size, kind = struct.unpack_from("<I4sQQQIB", data)
+    if (own_group, own_index, own_term) != (group, index, term) or ENTRY + size > len(data):
+        return None, None
+    size += ENTRY
+    if crc != zlib.crc32(data[4 + 4 : size]) or own_stamp != stamp or any(data[37:40]):
+        return None, size
+    return Entry(index, term, kind, bytes(data[ENTRY:size])), size
 
 
 def body_of(record: Record, fields: Fields, stamp: bytes) -> object:
@@ -301,3 +349,38 @@ def key_of(fields: Fields) -> str:
         return fields.bytes(size).decode()
     except UnicodeDecodeError as error:
         raise Damage(fields.file, fields.offset + 1, f"the key is not UTF-8: {error}") from None
+
+
+# Which records an echo and a footer join: of a kind, and of the one behind it.
+MERGED = {(APPEND, APPEND), (REPLACE, APPEND), (PUT, PUT)}
+
+
+def merged_run(records: Iterable[Record]) -> list[Record]:
+    """The records of one group as a footer has them."""
+    run = []
+    for record in records:
+        if record.kind in WITH_ENTRIES:
+            record = replace(record, sum=0)
+        before = run[-1] if run else None
+        if before and (before.kind, record.kind) in MERGED and follows(record, before):
+            run[-1] = replace(before, count=before.count + record.count, bytes=before.bytes + record.bytes)
+        else:
+            run.append(record)
+    return run
+
+
+def by_group(records: Iterable[Record]) -> dict[int, list[Record]]:
+    """The records of each group, in their order."""
+    groups = defaultdict(list)
+    for record in records:
+        groups[record.group].append(record)
+    return groups
+
+
+def follows(record: Record, before: Record) -> bool:
+    return (record.term, record.first) == (before.term, before.first + before.count)
+
+
+def without_sizes(record: Record) -> Record:
+    """As it stands in an echo."""
+    return replace(record, bytes=0, sum=0) if record.kind in WITH_ENTRIES else record

@@ -46,6 +46,10 @@ class Fields:
         offset = self.offset + self.at
         return Fields(self.file, self.view(size), offset)
 
+    def again(self) -> "Fields":
+        """The same structure, from its start on."""
+        return Fields(self.file, self.data, self.offset)
+
     def expect(self, size: int, value: int, name: str) -> None:
         if (found := self.number(size)) != value:
             self.fail(f"{name} is {found}, and must be {value}", size)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import batch
+import footer
 import snapshot
 from batch import Echo, Entry, HardState, Header, Link, Operation, Record
 from fields import Damage
+from footer import Footer, Piece
 from snapshot import Snapshot
 
 PAGE = Path(__file__).parents[2] / "core" / "FORMAT.md"
@@ -61,6 +63,26 @@ class Batch(unittest.TestCase):
         for size in range(0x1E3):
             with self.assertRaises(Damage):
                 decoded(self.example[:size])
+
+
+class AFooter(unittest.TestCase):
+    example = example("## 7. Footer")
+
+    def found(self, example: bytes) -> Footer | None:
+        return footer.footer_at("example", memoryview(bytes(16384) + example), 16384, SALT, 2)
+
+    def test_it_is_what_the_page_says(self) -> None:
+        found = self.found(self.example)
+        self.assertEqual((found.first, found.last, found.end), (10, 12, 12864))
+        self.assertEqual(found.link, Link(1, b"\xab" * 16, 12352, 9, 0x1122334455667788))
+        self.assertEqual([record.kind for record in found.records], [batch.APPEND, batch.HARD_STATE_SET, batch.APPEND])
+        self.assertEqual(found.pieces[0], [Piece(8560, 83, False, 2, 0)])
+        self.assertEqual(found.pieces[2], [Piece(12608, 41, True, 1, 1), Piece(12816, 41, True, 1, 2)])
+        self.assertEqual(found.bodies, {1: HardState(term=3, vote=2, commit=None)})
+
+    def test_another_byte_is_no_footer(self) -> None:
+        for spoiled in spoiled_bytes(self.example):
+            self.assertIsNone(self.found(spoiled))
 
 
 class Metadata(unittest.TestCase):

@@ -20,9 +20,9 @@ pub(crate) struct Reader {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u64,
-    lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
     /// Its last line, which says what is wrong.
-    end: String,
+    pub(crate) end: String,
 }
 
 impl Answer {
@@ -30,7 +30,10 @@ impl Answer {
         if self.status != 0 {
             return Err(format!("the reader refuses it: {}", self.end));
         }
-        let expected = shown::lines(found);
+        self.compare_lines(&shown::lines(found))
+    }
+
+    pub(crate) fn compare_lines(&self, expected: &[String]) -> Checked {
         let is_different = |at: &usize| self.lines.get(*at) != expected.get(*at);
         (0..self.lines.len().max(expected.len())).find(is_different).map_or(Ok(()), |at| {
             let (read, expected) = (self.lines.get(at), expected.get(at));
