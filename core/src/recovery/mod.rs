@@ -10,7 +10,7 @@
 //!    is torn, and cut.
 //!
 //! A sealed segment is replayed from its footer, if that is whole and ends where the next link says: none of its batches is
-//! read then. The last two begun segments are always scanned: what writing goes on with is told by their batches alone.
+//! read then, but for those of the newest one: what no echo has repeated yet is told by them alone.
 //!
 //! The segments from the last begun one on are flushed and read past the page cache, because after a failed flush the
 //! cache may show bytes that the disk does not have. Nothing is written here, so recovering twice gives the same.
@@ -124,7 +124,12 @@ pub(crate) fn recover(directory: &dyn Directory, manifest: &Manifest, bugs: Bugs
     for number in slot.first_live..=begun.last {
         let known = known(&segments, &begun, number);
         match known.footer() {
-            Some((header, footer)) => replay.footer(&known, header, &footer)?,
+            Some((header, footer)) => {
+                replay.footer(&known, header, &footer)?;
+                if number + 1 == begun.last {
+                    replay.learn_unechoed(&known, &header.link)?;
+                }
+            }
             None => replay.segment(known)?,
         }
     }

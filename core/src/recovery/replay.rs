@@ -23,7 +23,7 @@ use crate::planted::{Bug, Bugs};
 use crate::replay::{lost_operations, operations, with_places};
 use crate::segment::Segment;
 use crate::segment::scan::{ScannedBatch, Scanner, Sighting};
-use crate::state::{Aspect, Operation, State};
+use crate::state::{Aspect, Group, Operation, State};
 use std::collections::BTreeSet;
 
 /// What is known of a begun segment from elsewhere.
@@ -368,6 +368,21 @@ impl Replay {
         Ok(())
     }
 
+    /// Learns from the batches of the last sealed segment what none of them has repeated: its footer does not tell. They are not
+    /// judged: the segment behind will be sealed too, and then nobody looks at them.
+    pub(super) fn learn_unechoed(&mut self, known: &Known<'_>, link: &Link) -> Result<()> {
+        let Some(segment) = known.segment else { return Ok(()) };
+        let mut scanner = Scanner::new(segment, false)?;
+        let (mut position, mut sequence, mut sums) = (SEGMENT_START, link.sequence, link.sums);
+        while sequence < self.end.sequence {
+            let follows = |header: &Header| header.sequence == sequence + 1 && header.chain == sums;
+            let Ok(batch) = scanner.next_batch(position, follows)? else { break };
+            (position, sequence, sums) = (batch.end, batch.header.sequence, batch.sums);
+            self.note_echo(batch.header.segment, sequence, batch.records, batch.supplement);
+        }
+        Ok(())
+    }
+
     /// Applies an operation of a batch, which is told of at this offset of its segment. An append below the next index proves
     /// that a truncation before it was lost: what is in its way was gone.
     fn apply(
@@ -392,10 +407,20 @@ impl Replay {
         let (file, first_batch, last_batch) = (segment.name(), batch, batch);
         let detail = format!("a truncation before it was lost: group {group} goes on at {in_the_way}");
         self.damaged.push(Damaged { file, offset, first_batch, last_batch, known: false, detail });
-        for step in [Operation::Truncate { from: in_the_way }, operation, Operation::Lose(Aspect::Log)] {
+        let room = self.room_for(group, in_the_way);
+        for step in [room, operation, Operation::Lose(Aspect::Log)] {
             self.state.apply(group, step, home)?;
         }
         Ok(())
+    }
+
+    /// What was lost before entries that go on at this index: a truncation, or, where they lie below the boundary, a reset.
+    fn room_for(&self, group: u64, first: u64) -> Operation<Places> {
+        let boundary = self.state.group(group).and_then(Group::boundary);
+        match boundary.is_some_and(|boundary| first <= boundary.index) {
+            true => Operation::Reset { next: None },
+            false => Operation::Truncate { from: first },
+        }
     }
 
     /// The batches behind the last one are lost, up to this one.
@@ -447,7 +472,7 @@ impl Replay {
 
     fn apply_lost(&mut self, group: u64, operation: Operation<Places>, home: u64) -> Result<()> {
         if let Some(from) = self.state.in_the_way_of(group, &operation) {
-            self.state.apply(group, Operation::Truncate { from }, home)?;
+            self.state.apply(group, self.room_for(group, from), home)?;
         }
         self.state.apply(group, operation, home)
     }

@@ -5,7 +5,7 @@
 //! such a link any more, opening has read the segment's batches one by one, and told what is not whole.
 #![forbid(unsafe_code)]
 
-use super::view::{View, is_still};
+use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::Bad;
 use crate::format::batch::Header;
@@ -47,7 +47,7 @@ impl View {
     ) -> Result<Vec<Damaged>> {
         let walked = Walk::new(segment, link, end).and_then(|walk| walk.finish(progress));
         let found = walked.map_err(|error| self.or_stale(error))?;
-        match found.is_empty() || is_still(segment)? {
+        match found.is_empty() || self.is_still(segment)? {
             true => Ok(found),
             false => Err(Error::stale(&segment.name())),
         }

@@ -32,7 +32,7 @@ use crate::recovery::{Recovered, RecoveryReport, recover};
 use crate::segment::manifest::{Found, Manifest};
 use crate::segment::{Opened, Segment};
 use crate::state::Mark;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -56,6 +56,8 @@ pub(super) struct View {
     /// The segments behind those with batches: their sizes in bytes, where the header says one.
     pub(super) prepared: Vec<(u64, Option<u64>)>,
     pub(super) report: RecoveryReport,
+    /// The segments whose headers were lost when the store stood still.
+    headless: BTreeSet<u64>,
     /// How often the store was looked at.
     pub(super) attempts: u32,
 }
@@ -76,12 +78,12 @@ impl View {
         let mut before = None;
         for attempts in 1..=ATTEMPTS_MAX {
             match View::look(&options, path) {
-                Ok(view) if !view.is_itself()? => before = None,
-                Ok(view) if view.is_sound() => return Ok(View { attempts, ..view }),
+                Ok(view) if view.is_sound() && view.changed()?.is_empty() => return Ok(View { attempts, ..view }),
                 found => {
                     let after = Some(Survey::take(&options, path));
                     if before == after {
-                        return found.map(|view| View { attempts, ..view });
+                        let view = found?;
+                        return Ok(View { attempts, headless: view.changed()?, ..view });
                     }
                     before = after;
                 }
@@ -118,6 +120,7 @@ impl View {
             end,
             prepared: prepared.into_iter().map(|(number, segment)| (number, capacity(segment))).collect(),
             report,
+            headless: BTreeSet::new(),
             attempts: 0,
         })
     }
@@ -127,14 +130,20 @@ impl View {
         self.report.damaged.is_empty() && self.readable.damage().is_empty()
     }
 
-    /// Are the files of all segments with batches still theirs?
-    fn is_itself(&self) -> Result<bool> {
-        for segment in self.readable.segments.values() {
+    /// The segments with batches whose files are not theirs any more, or do not say so.
+    fn changed(&self) -> Result<BTreeSet<u64>> {
+        let mut changed = BTreeSet::new();
+        for (number, segment) in &self.readable.segments {
             if !is_still(segment)? {
-                return Ok(false);
+                changed.insert(*number);
             }
         }
-        Ok(true)
+        Ok(changed)
+    }
+
+    /// Is the file still that of this segment, as far as it ever said so?
+    pub(super) fn is_still(&self, segment: &Segment) -> Result<bool> {
+        Ok(self.headless.contains(&segment.header.number) || is_still(segment)?)
     }
 
     // -- reading
@@ -156,7 +165,7 @@ impl View {
             return error;
         };
         let segment = segment_number(file).and_then(|number| self.readable.segments.get(&number));
-        match segment.map(is_still) {
+        match segment.map(|segment| self.is_still(segment)) {
             Some(Ok(false)) => Error::stale(file),
             _ => error,
         }
@@ -181,7 +190,7 @@ fn look_into(options: &Options, path: &Path) -> Result<Arc<dyn Directory>> {
 
 /// Is the file still that of this segment? One whose two headers differ is being given another one, and holds nothing of
 /// another segment yet.
-pub(super) fn is_still(segment: &Segment) -> Result<bool> {
+fn is_still(segment: &Segment) -> Result<bool> {
     let mut block = vec![0; BLOCK_SIZE];
     for offset in (0..SEGMENT_START).step_by(BLOCK_SIZE) {
         match segment.file.read_exact_at(offset, &mut block) {
