@@ -38,14 +38,12 @@ pub(super) fn open_and_read(
 
 /// Appends an entry, closes, opens again, and looks for it.
 pub(super) fn write_and_reopen((disk, store): (SimulatedDisk, Store)) {
-    let damage = damage_of(&store);
     let group = store.groups().expect("open").first().copied().unwrap_or(1);
     let written = append_one(&store.log(group));
     let closed = store.close();
     if let (Ok(entry), Ok(())) = (written, closed) {
         let store = options(&disk).open(DIRECTORY).expect("a store that was written and closed can be opened");
         assert_eq!(store.log(group).get(entry.index).expect("what was written is there"), entry);
-        assert_eq!(damage_of(&store), damage, "an append settles no loss and makes none");
     }
 }
 
@@ -113,9 +111,11 @@ fn read_group(log: &Log, check: Check<'_>) {
                 at = page.next();
             }
             Err(Error::EntryLost { group, index, .. }) => {
-                assert!(group == log.group() && (at..bounds.end).contains(&index), "{group} {index}");
+                // It may be one before: where that ends nobody knows, and so where the next one begins.
+                let index_asked = index.max(at);
+                assert!(group == log.group() && index_asked < bounds.end, "{group} {index}");
                 assert!(log.get(index).is_err(), "entry {index} is lost in a page and there alone");
-                at = log.damage().expect("open").iter().fold(index + 1, |at, loss| match loss {
+                at = log.damage().expect("open").iter().fold(index_asked + 1, |at, loss| match loss {
                     Loss::Entries { first, last, .. } if (*first..=*last).contains(&index) => at.max(last + 1),
                     _ => at,
                 });
