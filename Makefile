@@ -14,6 +14,7 @@ DESTDIR ?=
 export DURAMEN_NO_HEX = 1
 
 FUZZ = --manifest-path core/fuzz/Cargo.toml
+FUZZ_TARGETS = batch footer manifest snapshot_header segment
 BENCH = --manifest-path tests/bench/Cargo.toml
 # The Go that is there, and nothing from the network.
 GO = GOTOOLCHAIN=local GOPROXY=off GOWORK=off
@@ -77,9 +78,9 @@ test-reader: ## the reader that knows nothing but FORMAT.md: the page's examples
 	@tests/timed $@ 'python3 -B -m unittest discover -s tests/reader' \
 	    'cargo test --locked -p duramen --test independent_reader'
 
-test-deep: setup ## the long tests, then fuzzing for SECONDS=60
+test-deep: setup ## the long tests, then 1,000,000 inputs for each fuzz target
 	@tests/timed $@ 'cargo test --workspace --release --locked -- --ignored' \
-	    'core/fuzz/run decode_batch $(SECONDS)'
+	    $(foreach target,$(FUZZ_TARGETS),'core/fuzz/run $(target) 1000000x')
 
 check: setup ## formatting, lints, documentation, licences, one version number, the C header
 	@tests/timed $@ 'cargo fmt --all --check' \
@@ -109,8 +110,8 @@ install: ## install the C library and the command `duramen` (PREFIX=/usr/local, 
 	@tests/timed $@ 'PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" DESTDIR="$(DESTDIR)" ffi/install' \
 	    'PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" bindings/cli/install'
 
-fuzz: setup ## random bytes against the decoder, for SECONDS=60
-	@tests/timed $@ 'core/fuzz/run decode_batch $(SECONDS)'
+fuzz: setup ## random bytes as batches, footers, manifests, snapshot headers and segments, for SECONDS=60 each
+	@tests/timed $@ $(foreach target,$(FUZZ_TARGETS),'core/fuzz/run $(target) $(SECONDS)')
 
 crash-sweep: ## many more crash states than `make test` tries: N=1000000
 	@tests/timed $@ \

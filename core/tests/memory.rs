@@ -7,7 +7,7 @@ mod counting_allocator;
 mod random;
 
 use counting_allocator::{Counting, measure};
-use duramen::fuzzing::decode_batch;
+use duramen::fuzzing;
 use duramen::io::SimulatedDisk;
 use duramen::{Durability, Entry, Limit, Log, Options, Store};
 use random::Random;
@@ -181,7 +181,7 @@ fn decoding_never_allocates_by_an_unproven_length() {
     let batch = batch_on_disk();
     let (mut most, mut runs, mut random) = (0.0f64, 0, Random::new(1));
     let mut check = |bytes: &[u8]| {
-        let (_, held, peak) = measure(|| decode_batch(bytes));
+        let (_, held, peak) = measure(|| fuzzing::batch(bytes));
         let allowed = 8 * bytes.len().cast_signed() + 4_096;
         assert!(held == 0 && peak < allowed, "{peak} bytes for {} bytes: {bytes:02x?}", bytes.len());
         (most, runs) = (most.max(peak as f64 / bytes.len().max(1) as f64), runs + 1);

@@ -7,13 +7,16 @@
 use crate::error::{Error, Result};
 use crate::format::batch::Header;
 use crate::format::footer;
-use crate::format::manifest::Slot;
+use crate::format::manifest::{MANIFEST_NAME, Slot};
 use crate::format::segment::{SEGMENT_START, segment_name, segment_number};
 use crate::format::supplement::{Link, Supplement};
 use crate::io::Directory;
 use crate::segment::scan::{Scanner, Sighting};
 use crate::segment::{Opened, Segment};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Where more files than this are missing it is the manifest that is wrong, and going through all of them might never end.
+const MISSING_MAX: u64 = 1 << 12;
 
 /// A segment as it was found.
 #[derive(Debug)]
@@ -62,6 +65,11 @@ impl Segments {
         for number in names.iter().filter_map(|name| segment_number(name)).filter(|number| *number >= slot.first_live) {
             let found = segments.open_one(directory, number, slot)?;
             segments.found.insert(number, found);
+        }
+        let counted = slot.highest_created.saturating_sub(slot.first_live);
+        if counted > segments.found.len() as u64 + MISSING_MAX {
+            let detail = format!("it counts segments {} to {}", slot.first_live, slot.highest_created);
+            return Err(Error::Corrupt { file: MANIFEST_NAME.into(), offset: 0, batch: None, detail });
         }
         for number in slot.first_live..=slot.highest_created {
             if !segments.found.contains_key(&number) {
@@ -142,7 +150,7 @@ impl Begun {
             is_anything_behind: false,
         };
         let seen = begun.look_at_newest(segments, slot)?;
-        begun.last = begun.last.max(slot.end_segment);
+        begun.last = begun.last.max(slot.end_segment.min(slot.highest_created));
         begun.look_at_older(segments, &seen)?;
         segments.find_salts(&begun.links);
         Ok(begun)

@@ -1,21 +1,23 @@
-//! Any bytes into the decoder of a batch. It must answer with a value or an error: no panic, no endless loop, and no
-//! allocation whose size comes from a number that nothing has proven yet.
+//! What all fuzz targets share: a watch over memory. A decoder may make no allocation whose size comes from a number that
+//! nothing has proven yet.
 //!
-//! The last one is watched by the allocator below: while the decoder runs, one allocation may be 64 times as large as
-//! the input (decoded values are larger than their bytes), and 64 KiB besides.
-
-#![no_main]
+//! While an input is tried, one allocation may be 64 times as large as the input (decoded values are larger than their
+//! bytes), and so much besides as the target allows: 64 KiB for a decoder, more where a store is opened.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use libfuzzer_sys::fuzz_target;
+/// What a decoder may allocate at once, beside what the input allows, in bytes.
+pub const DECODER: usize = 64 << 10;
+/// And what an open store may: it reads pieces of files.
+pub const STORE: usize = 1 << 20;
 
-fuzz_target!(|bytes: &[u8]| {
-    LIMIT_BYTES.store(64 * bytes.len() + (64 << 10), Ordering::Relaxed);
-    duramen::fuzzing::decode_batch(bytes);
+/// Tries an input.
+pub fn watched(besides: usize, target: fn(&[u8]), bytes: &[u8]) {
+    LIMIT_BYTES.store(64 * bytes.len() + besides, Ordering::Relaxed);
+    target(bytes);
     LIMIT_BYTES.store(usize::MAX, Ordering::Relaxed);
-});
+}
 
 /// The largest single allocation allowed now.
 static LIMIT_BYTES: AtomicUsize = AtomicUsize::new(usize::MAX);
@@ -31,7 +33,7 @@ impl Watched {
         // A panic on its way out allocates for its backtrace; it is reported, not this.
         if size_bytes > LIMIT_BYTES.load(Ordering::Relaxed) && !std::thread::panicking() {
             let limit_bytes = LIMIT_BYTES.swap(usize::MAX, Ordering::Relaxed);
-            panic!("the decoder asked for {size_bytes} bytes at once, {limit_bytes} are allowed for this input");
+            panic!("the target asked for {size_bytes} bytes at once, {limit_bytes} are allowed for this input");
         }
     }
 }

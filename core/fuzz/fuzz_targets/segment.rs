@@ -1,0 +1,8 @@
+//! Any bytes as the batches of a store.
+
+#![no_main]
+
+use duramen_fuzz::{STORE, watched};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| watched(STORE, duramen::fuzzing::segment, bytes));

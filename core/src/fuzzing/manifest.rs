@@ -1,0 +1,77 @@
+//! Manifests: any bytes as the two slots, in a store that is opened with them.
+#![forbid(unsafe_code)]
+
+use super::bytes::{choices, set, set_crc};
+use super::golden::{Golden, data, overwrite};
+use super::opening::{open_and_read, write_and_reopen};
+use crate::format::BLOCK_BYTES;
+use crate::format::manifest::{MANIFEST_NAME, SLOT_BYTES, Slot};
+use std::sync::LazyLock;
+
+const CRC_AT: usize = 8;
+
+// What is chosen.
+const REBUILD: u8 = 1;
+/// Opens a store whose manifest has no valid slot, which takes time and always does the same.
+const INVALID: u8 = 2;
+// What is left as it is.
+const FORMAT: u8 = 4;
+const STORE: u8 = 8;
+const TAIL: u8 = 16;
+const AS_IT_IS: u8 = 32;
+
+pub(super) static GOLDEN: LazyLock<Golden> = LazyLock::new(|| Golden::new(3));
+
+/// A byte of choices, then one slot or two; where the second one is missing, nothing stands in its place.
+pub fn manifest(input: &[u8]) {
+    let ([choice], bytes) = choices(input);
+    let mut slots: Vec<Vec<u8>> = bytes.chunks(SLOT_BYTES).take(2).map(<[u8]>::to_vec).collect();
+    slots.resize(2, Vec::new());
+    let mut is_valid = slots.iter().any(|slot| decode(slot));
+    let chosen = |what| choice & what != 0;
+    if !chosen(AS_IT_IS) {
+        for slot in slots.iter_mut().filter(|slot| !slot.is_empty()) {
+            slot.resize(SLOT_BYTES, 0);
+            patch(slot, chosen);
+            is_valid |= decode(slot);
+        }
+    }
+    if !is_valid && !chosen(INVALID) {
+        return;
+    }
+    let disk = GOLDEN.disk.kill();
+    for (number, slot) in (0..).zip(&mut slots) {
+        slot.resize(SLOT_BYTES, 0);
+        overwrite(&disk, MANIFEST_NAME, number * BLOCK_BYTES, slot);
+    }
+    let opened = open_and_read(&disk, |options| options.rebuild_manifest(chosen(REBUILD)), &mut |group, entry| {
+        assert_eq!(entry.data, data(group, entry.index, entry.term), "entry {} of group {group}", entry.index);
+    });
+    opened.into_iter().for_each(write_and_reopen);
+}
+
+/// What was decoded must be what is encoded.
+fn decode(slot: &[u8]) -> bool {
+    let decoded = Slot::decode(slot);
+    if let Ok(decoded) = &decoded {
+        assert_eq!(decoded.encode()[..SLOT_BYTES], slot[..SLOT_BYTES]);
+    }
+    decoded.is_ok()
+}
+
+fn patch(slot: &mut [u8], leaves: impl Fn(u8) -> bool) {
+    let golden = GOLDEN.slot.encode();
+    set(slot, 0, &golden[..8]);
+    if !leaves(FORMAT) {
+        set(slot, 12, &golden[12..24]);
+        slot[88] &= 1;
+        slot[89..92].fill(0);
+    }
+    if !leaves(STORE) {
+        set(slot, 24, &golden[24..40]);
+    }
+    if !leaves(TAIL) {
+        slot[92..].fill(0);
+    }
+    set_crc(slot, CRC_AT, CRC_AT + 4..SLOT_BYTES);
+}
