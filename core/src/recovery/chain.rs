@@ -151,6 +151,10 @@ impl Begun {
         };
         let seen = begun.look_at_newest(segments, slot)?;
         begun.last = begun.last.max(slot.end_segment.min(slot.highest_created));
+        if begun.watermark > 0 && segments.found.contains_key(&slot.first_live) {
+            // The oldest segment is live because it holds a batch.
+            begun.last = begun.last.max(slot.first_live);
+        }
         begun.look_at_older(segments, &seen)?;
         segments.find_salts(&begun.links);
         Ok(begun)
