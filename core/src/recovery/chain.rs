@@ -18,6 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Where more files than this are missing it is the manifest that is wrong, and going through all of them might never end.
 const MISSING_MAX: u64 = 1 << 12;
 
+/// No batch that is believed has a higher number, whatever a header calls durable: others are to come behind it.
+pub(super) const SEQUENCE_MAX: u64 = u64::MAX - 4;
+
 /// A segment as it was found.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -146,7 +149,7 @@ impl Begun {
             last: slot.first_live - 1,
             links: BTreeMap::new(),
             footers: BTreeMap::new(),
-            watermark: slot.watermark,
+            watermark: slot.watermark.min(SEQUENCE_MAX),
             is_anything_behind: false,
         };
         let seen = begun.look_at_newest(segments, slot)?;
@@ -246,9 +249,9 @@ impl Begun {
     fn see(&mut self, number: u64, link: Option<&Link>, watermark: u64) {
         if let Some(link) = link {
             self.links.entry(number).or_insert(*link);
-            self.watermark = self.watermark.max(link.sequence);
+            self.watermark = self.watermark.max(link.sequence.min(SEQUENCE_MAX));
         }
-        self.watermark = self.watermark.max(watermark);
+        self.watermark = self.watermark.max(watermark.min(SEQUENCE_MAX));
     }
 }
 

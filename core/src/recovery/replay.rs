@@ -6,7 +6,7 @@
 //! is believed only where that is known, because what was cut from a segment still lies in it.
 #![forbid(unsafe_code)]
 
-use super::chain::corrupt;
+use super::chain::{SEQUENCE_MAX, corrupt};
 use super::salvage::{Site, salvage};
 use super::survey::{Survey, Told};
 use super::{Damaged, Torn};
@@ -253,7 +253,7 @@ impl Replay {
     fn look_behind(&mut self, behind: &[Sighting]) {
         self.is_anything_behind = !behind.is_empty();
         if !self.bugs.has(Bug::DamageCutAsTorn) {
-            let watermarks = behind.iter().map(|sighting| sighting.header.watermark);
+            let watermarks = behind.iter().map(|sighting| sighting.header.watermark.min(SEQUENCE_MAX));
             self.watermark = watermarks.fold(self.watermark, u64::max);
         }
     }
@@ -270,11 +270,11 @@ impl Replay {
     ) -> Result<Option<u64>> {
         let Some((durable, end)) = known.durable().filter(|_| self.misses_anything(known)) else { return Ok(None) };
         // The batch behind the last durable one stands in a row with it.
-        let most = if known.next_link.is_some() { durable } else { durable + 1 };
+        let most = if known.next_link.is_some() { durable } else { durable.saturating_add(1) };
         let believed = behind
             .iter()
             .map(|sighting| sighting.header)
-            .find(|header| header.offset < end && (self.end.sequence + 1..=most).contains(&header.sequence));
+            .find(|header| header.offset < end && header.sequence > self.end.sequence && header.sequence <= most);
         let Some(header) = believed else { return Ok(None) };
         if self.lost_count {
             // Nobody knows how many came before.
@@ -461,10 +461,12 @@ impl Replay {
             return Ok(survey);
         }
         let mut survey = Survey::default();
-        // What was cut from a segment tells of batches that others have replaced.
-        let (durable, _) = known.durable().filter(|_| !known.last).unwrap_or((u64::MAX, 0));
         for segment in known.segment.into_iter().chain(known.next) {
-            let last = if segment.header.number == known.number { durable } else { u64::MAX };
+            // What was, or will be, cut from a segment tells of batches that others have replaced.
+            let last = match (segment.header.number == known.number, known.durable()) {
+                (true, Some((durable, _))) => durable.saturating_add(u64::from(known.last)),
+                _ => u64::MAX,
+            };
             survey.add(segment, last)?;
         }
         Ok(survey)

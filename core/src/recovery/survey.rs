@@ -34,12 +34,13 @@ impl Survey {
             if sighting.header.sequence > last {
                 continue;
             }
-            if let Some((records, supplement)) = scanner.front(&sighting.header)? {
-                self.known.insert(sighting.header.sequence, records);
-                self.echoes.extend(supplement.echo);
-            } else {
-                self.echoes.extend(sighting.supplement.and_then(|supplement| supplement.echo));
-            }
+            let front = scanner.front(&sighting.header)?;
+            let (records, supplement) =
+                front.map_or((None, sighting.supplement), |(records, supplement)| (Some(records), Some(supplement)));
+            self.known.extend(records.map(|records| (sighting.header.sequence, records)));
+            // What an echo repeats lies before the batch that carries it.
+            let echo = supplement.and_then(|supplement| supplement.echo);
+            self.echoes.extend(echo.filter(|echo| echo.through < sighting.header.sequence));
         }
         Ok(())
     }

@@ -320,7 +320,7 @@ impl Run<'_> {
         self.states.extend((self.accepted + 1..=highest).map(|position| (position, after.clone())));
         let seen = match model::dump(&poisoned) {
             // What was written past the page cache and not yet durable may be gone with the flush.
-            Err(Error::Corrupt { .. }) if self.floor < highest => None,
+            Err(Error::Corrupt { .. } | Error::EntryLost { .. }) if self.floor < highest => None,
             seen => Some(seen.map_err(|error| format!("a poisoned store does not read: {error}"))?),
         };
         if let Some(seen) = &seen {
