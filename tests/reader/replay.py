@@ -77,7 +77,7 @@ class Replay:
             if is_last:
                 self.walk_last(segment)
             else:
-                self.walk_sealed(segment, next_link, at + 2 < len(self.links))
+                self.walk_sealed(segment, next_link)
         if not self.links:
             self.check_watermarks(0)
         self.check_rest()
@@ -86,7 +86,7 @@ class Replay:
 
     # -- one segment
 
-    def walk_sealed(self, segment: Segment, link: Link | None, is_by_footer: bool) -> None:
+    def walk_sealed(self, segment: Segment, link: Link | None) -> None:
         """A segment with a begun one behind it."""
         start = self.sequence
         before = len(self.walked), len(self.damages), Counter(self.met)
@@ -106,7 +106,7 @@ class Replay:
                     footer.check([(one.first, one.operations) for one in self.walked[before[0] :]])
                 except Damage as damage:
                     self.damages.append(damage)
-            elif footer and is_by_footer and footer.first == start + 1:
+            elif footer and footer.first == start + 1:
                 self.met["footers instead of batches"] += 1
                 del self.walked[before[0] :]
                 operations = [*footer.operations(segment.data, self.damages)]
