@@ -42,23 +42,30 @@ pub(super) fn salvage(records: &[Record], bodies: &[u8], site: Site) -> Vec<(u64
 /// The first of the operations does what the record does to what was there before; those behind it put entries in their places.
 fn salvage_entries(record: &Record, start: usize, body: &[u8], site: Site) -> Vec<(u64, Operation<Places>)> {
     let judged = judge_entries(record, body, site.stamp);
-    let mut saved = Vec::new();
-    for part in judged.chunk_by(|one, other| one.whole == other.whole) {
+    let (mut saved, mut first) = (Vec::new(), record.first);
+    let mut save = |count: u32, payload| {
         let how = match (saved.is_empty(), record.kind) {
             (true, Kind::Replace) => How::Replace,
             (true, Kind::Append) => How::Append,
             _ => How::Put,
         };
-        let (first, count) = (part[0].index, part.len() as u64);
-        let payload = match part[0].whole {
-            false => Places::lost(site.segment, within_segment(part.len())),
-            true => {
-                let mut cutter = Cutter::default();
-                part.iter().for_each(|entry| cutter.add(start + entry.at, entry.bytes));
-                Places::new(site.segment, site.bodies_at, &cutter.pieces(), within_segment(part.len()))
-            }
-        };
-        saved.push((record.group, Operation::Entries { how, first, count, term: record.term, payload }));
+        let (first_of_these, term) = (first, record.term);
+        let entries = Operation::Entries { how, first: first_of_these, count: count.into(), term, payload };
+        saved.push((record.group, entries));
+        first += u64::from(count);
+    };
+    for part in judged.chunk_by(|one, other| one.whole == other.whole) {
+        let count = within_segment(part.len());
+        let mut cutter = Cutter::default();
+        part.iter().for_each(|entry| cutter.add(start + entry.at, entry.bytes));
+        match part[0].whole {
+            true => save(count, Places::new(site.segment, site.bodies_at, &cutter.pieces(), count)),
+            false => save(count, Places::lost(site.segment, count)),
+        }
+    }
+    let not_found = record.count - within_segment(judged.len());
+    if not_found > 0 {
+        save(not_found, Places::lost(site.segment, not_found));
     }
     saved
 }
@@ -66,26 +73,25 @@ fn salvage_entries(record: &Record, start: usize, body: &[u8], site: Site) -> Ve
 /// One entry of a damaged body.
 #[derive(Debug, Clone, Copy)]
 struct Judged {
-    index: u64,
     whole: bool,
     at: usize,
     bytes: usize,
 }
 
-/// Each entry is found behind the one before. Behind one that does not say plausibly where it ends nothing is found.
+/// Each entry is found behind the one before. One that does not say plausibly who it is and where it ends is not found, and
+/// nothing behind it: so there are never more than the bytes hold, whatever the record counts.
 fn judge_entries(record: &Record, body: &[u8], stamp: u32) -> Vec<Judged> {
-    let mut at = Some(0usize);
-    let judge = |index| {
-        let here = at.take().filter(|at| *at < body.len());
-        let laid_out = here.and_then(|at| Some((at, lay_out_entry(&body[at..]).ok()?)));
-        let identity = (record.group, index, record.term);
-        let plausible =
-            laid_out.filter(|(_, stored)| stored.check_identity(identity).is_ok() && stored.bytes <= ENTRY_BYTES_MAX);
-        let Some((here, stored)) = plausible else { return Judged { index, whole: false, at: 0, bytes: 0 } };
-        at = Some(here + stored.bytes);
-        Judged { index, whole: decode_entry(&body[here..], stamp).is_ok(), at: here, bytes: stored.bytes }
-    };
-    (record.first..).take(record.count as usize).map(judge).collect()
+    let (mut judged, mut at) = (Vec::new(), 0);
+    for index in (record.first..).take(record.count as usize) {
+        let Ok(stored) = lay_out_entry(&body[at..]) else { break };
+        let is_plausible = stored.check_identity((record.group, index, record.term)).is_ok();
+        if !is_plausible || stored.bytes > ENTRY_BYTES_MAX {
+            break;
+        }
+        judged.push(Judged { whole: decode_entry(&body[at..], stamp).is_ok(), at, bytes: stored.bytes });
+        at += stored.bytes;
+    }
+    judged
 }
 
 #[cfg(test)]
@@ -131,6 +137,9 @@ mod tests {
             saved(Kind::Replace, Some(44 + 41), all),
             [(Replace, 5, 1, true), (Put, 6, 1, false), (Put, 7, 1, true)]
         );
+        // More than the bytes hold: nothing is kept for each.
+        let endless = Record { first: 5, term: 2, count: u32::MAX, ..Record::of(1, Kind::Put) };
+        assert_eq!(salvage(&[endless], &[], SITE).len(), 1);
         // A length, and an index, that are wrong: what lies behind is not found.
         assert_eq!(saved(Kind::Append, Some(44 + 33), all), [(Append, 5, 1, true), (Put, 6, 2, false)]);
         assert_eq!(saved(Kind::Append, Some(16), all), [(Append, 5, 3, false)]);
