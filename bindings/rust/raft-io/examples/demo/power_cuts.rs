@@ -15,8 +15,8 @@
 
 use crate::random::Random;
 use crate::state::State;
-use duramen::Options;
 use duramen::io::{CrashPoints, Injection, SimulatedDisk};
+use duramen::{Limit, Options};
 use duramen_raft_io::{
     Action, Error, Event, HardState, LogEntry, Message, NodeId, RaftConfig, RaftLog, RaftNode, WalLog,
 };
@@ -435,9 +435,17 @@ impl Node {
     }
 }
 
+/// Opens a log and reads all of it: opening goes by footers, and what a disk that ignores flushes has lost behind one is met by
+/// reads alone.
 fn open(disk: &SimulatedDisk) -> Result<WalLog, Error> {
     let options = Options::new().disk(Arc::new(disk.clone())).segment_bytes(SEGMENT_BYTES);
-    WalLog::open_with(&options, "/log")
+    let wal = WalLog::open_with(&options, "/log")?;
+    let log = wal.log();
+    let read = log.bounds().and_then(|bounds| log.read_present(bounds.unwrap_or_default(), Limit::none()));
+    match read {
+        Ok(_) => Ok(wal),
+        Err(error) => Err(Error::storage("reading the log", error)),
+    }
 }
 
 fn raft(id: NodeId, seed: u64, log: WalLog) -> RaftNode<WalLog> {
