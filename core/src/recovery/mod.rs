@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::format::directory::Record;
 use crate::format::manifest::Slot;
 use crate::format::segment::segment_number;
-use crate::format::snapshot::snapshot_name;
+use crate::format::snapshot::snapshot_number;
 use crate::format::supplement::Link;
 use crate::io::Directory;
 use crate::places::Places;
@@ -37,7 +37,7 @@ use crate::state::{Group, State};
 use chain::{Begun, Found, Segments};
 pub(crate) use rebuild::rebuild_slot;
 use replay::{Known, Replay};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -173,10 +173,10 @@ fn judge_rest(replay: &mut Replay, segments: &Segments, begun: &Begun, slot: &Sl
 
 /// A current snapshot's file must be there.
 fn lose_missing_snapshots(state: &mut State<Places>, names: &[String]) {
+    let there: HashSet<u64> = names.iter().filter_map(|name| snapshot_number(name)).collect();
     let missing = |log: &Group<Places>| {
         let kept = log.extras().snapshot.as_ref()?;
-        let is_there = names.contains(&snapshot_name(kept.value.file));
-        (!is_there).then_some(kept.home)
+        (!there.contains(&kept.value.file)).then_some(kept.home)
     };
     let lost: Vec<_> = state.iter().filter_map(|(group, log)| Some((group, missing(log)?))).collect();
     for (group, home) in lost {

@@ -61,10 +61,11 @@ static NO_EXTRAS: Extras = Extras {
 };
 
 impl Extras {
+    /// Is there nothing, but perhaps that the group is sure of that?
     fn is_empty(&self) -> bool {
         let has_number = self.told_next.is_some() || self.noted_commit.is_some();
         let has_state = self.boundary.is_some() || has_number || !self.meta.is_empty() || self.snapshot.is_some();
-        !has_state && self.lost.is_empty() && self.sure.is_none()
+        !has_state && self.lost.is_empty()
     }
 
     /// See [`Group::small_bytes`].
@@ -206,8 +207,7 @@ impl<P: Payload> Group<P> {
 
     /// Is there nothing of it but that it is sure that there is nothing?
     pub(crate) fn is_surely_empty(&self) -> bool {
-        let without = Extras { sure: None, ..self.extras().clone() };
-        self.runs.count() == 0 && self.hard_state.is_none() && without.is_empty()
+        self.runs.count() == 0 && self.hard_state.is_none() && self.extras().is_empty()
     }
 
     /// A group of which nobody knows anything: a batch that is lost may have made it. `home` holds the proof.
@@ -500,7 +500,7 @@ impl<P: Payload> Group<P> {
     fn change_extras(&mut self, change: impl FnOnce(&mut Extras)) {
         let mut extras = self.extras.take().unwrap_or_default();
         change(Arc::make_mut(&mut extras));
-        self.extras = (!extras.is_empty()).then_some(extras);
+        self.extras = (!extras.is_empty() || extras.sure.is_some()).then_some(extras);
     }
 }
 
