@@ -221,8 +221,8 @@ impl Shared {
     fn release_what_is_due(&self, maintenance: &mut Maintenance) -> Result<()> {
         self.core().outlook.asked = false;
         let swept = self.sweep(maintenance);
-        let displaced = swept.map(|()| self.doom_displaced(maintenance));
-        let done = displaced.and_then(|()| self.release_all(maintenance, Allowance::Ample));
+        let done = swept.and_then(|()| self.release_all(maintenance, Allowance::Ample));
+        self.doom_displaced(maintenance); // Last: releasing may have made their successors durable.
         let mut core = self.core();
         if let Err(error) = &done {
             core.stats.maintenance_failed(error);
