@@ -7,6 +7,7 @@
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::format::body::lay_out_entry;
+use crate::io::AlignedBuffer;
 use crate::number::within_segment;
 use std::fmt;
 use std::ops::Range;
@@ -68,8 +69,10 @@ pub(crate) const OWN: u32 = 0;
 /// of [`Options::cache_bytes`](crate::Options::cache_bytes), also where it holds one entry of them.
 #[derive(Clone, Default)]
 pub struct Page {
-    /// The first one, if there is any, was read for this page; the others are shared with whoever wrote them.
-    buffers: Vec<Arc<Vec<u8>>>,
+    /// What was read for this page,
+    own: Arc<Vec<u8>>,
+    /// and what is shared with whoever wrote it.
+    shared: Vec<Arc<AlignedBuffer>>,
     chunks: Vec<Chunk>,
     len: usize,
     next: u64,
@@ -118,7 +121,7 @@ struct Chunk {
 impl Page {
     /// An empty page.
     pub(crate) fn new(next: u64) -> Page {
-        Page { next, buffers: vec![Arc::default()], ..Page::default() }
+        Page { next, ..Page::default() }
     }
 
     /// How many entries the page holds.
@@ -147,13 +150,22 @@ impl Page {
 
     /// Sets the buffer that was read for this page.
     pub(crate) fn set_own(&mut self, buffer: Vec<u8>) {
-        self.buffers[OWN as usize] = Arc::new(buffer);
+        self.own = Arc::new(buffer);
     }
 
     /// Adds a buffer that is shared, and returns its number.
-    pub(crate) fn share(&mut self, buffer: Arc<Vec<u8>>) -> u32 {
-        self.buffers.push(buffer);
-        within_segment(self.buffers.len() - 1)
+    pub(crate) fn share(&mut self, buffer: Arc<AlignedBuffer>) -> u32 {
+        self.shared.push(buffer);
+        within_segment(self.shared.len())
+    }
+
+    /// The bytes of a buffer: [`OWN`], or a number that [`Page::share`] gave.
+    #[inline]
+    fn buffer(&self, number: u32) -> &[u8] {
+        match number {
+            OWN => &self.own,
+            shared => &self.shared[shared as usize - 1],
+        }
     }
 
     /// Adds an entry that lies whole at `at` in a buffer.
@@ -196,7 +208,7 @@ impl Cursor {
     #[inline]
     pub(crate) fn next<'a>(&mut self, page: &'a Page) -> Option<Entry<&'a [u8]>> {
         let chunk = page.chunks.get(self.chunk)?;
-        let bytes = &page.buffers[chunk.buffer as usize][chunk.at..chunk.end];
+        let bytes = &page.buffer(chunk.buffer)[chunk.at..chunk.end];
         let stored = lay_out_entry(&bytes[self.offset..]).expect("a page holds whole entries");
         // They are the same; see `Walk`.
         self.offset += if chunk.each == 0 { stored.bytes } else { chunk.each as usize };

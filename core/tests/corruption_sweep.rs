@@ -42,7 +42,9 @@ fn the_golden_stores_have_everything() {
         let segments = names.iter().filter(|name| name.ends_with(".seg")).count();
         let sizes: Vec<_> = names.iter().map(|name| golden.disk.contents(DIRECTORY, name).unwrap().len()).collect();
         println!("{}: {bytes} bytes in {names:?}: {sizes:?}", golden.name);
-        assert!(bytes <= 192 << 10, "{bytes} bytes");
+        // What maintenance would give back is still there after a power cut.
+        let limit = if golden.window == 0 { 192 << 10 } else { 206 << 10 };
+        assert!(bytes <= limit, "{bytes} bytes");
         assert!(segments >= 5, "three sealed ones, the active one and a prepared one: {names:?}");
         assert!(FLUSHES >= 12 && GROUPS.len() == 3);
         assert_eq!(names.iter().filter(|name| name.ends_with(".snap")).count(), 1, "{names:?}");

@@ -44,9 +44,14 @@ impl Write {
         if self.end() > begun { round_up(self.end(), BLOCK_BYTES) } else { self.end() }
     }
 
+    /// How many bytes it writes.
+    pub(crate) fn length(&self) -> usize {
+        size(self.padded_end() - self.offset)
+    }
+
     /// Puts the bytes of the write into a buffer, every entry stamped, and zeros behind the last one.
     pub(crate) fn encode(&self, bytes: &mut AlignedBuffer) -> Result<(), Error> {
-        let length = size(self.padded_end() - self.offset);
+        let length = self.length();
         bytes.clear();
         bytes.try_reserve(length).map_err(|_| Error::NoMemory { bytes: length as u64 })?;
         let stamp = stamp_of(&self.segment.salt);

@@ -130,6 +130,15 @@ impl DerefMut for AlignedBuffer {
     }
 }
 
+/// With room for as much, and at a block again.
+impl Clone for AlignedBuffer {
+    fn clone(&self) -> Self {
+        let mut copy = Self::with_capacity(self.capacity());
+        copy.extend_from_slice(self);
+        copy
+    }
+}
+
 impl fmt::Debug for AlignedBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AlignedBuffer of {} bytes with room for {}", self.len(), self.capacity())
@@ -184,6 +193,15 @@ mod tests {
             }
             assert_eq!(buffer.as_ptr(), place);
         }
+    }
+
+    #[test]
+    fn a_copy_begins_at_a_block_and_has_as_much_room() {
+        let mut buffer = AlignedBuffer::with_capacity(10_000);
+        buffer.extend_from_slice(b"text");
+        let copy = buffer.clone();
+        assert_eq!((&*copy, copy.capacity() >= 10_000), (&b"text"[..], true));
+        assert!(copy.as_ptr().addr().is_multiple_of(DIRECT_ALIGN_BYTES));
     }
 
     #[test]

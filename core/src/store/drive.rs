@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 use super::followers::Until;
-use super::recent::Recent;
 use super::shared::{Core, Shared};
 use crate::commit::{Action, Flush, Write};
 use crate::error::{Error, Result};
@@ -13,6 +12,7 @@ use crate::io::AlignedBuffer;
 use crate::number::size;
 use crate::planted::Bug;
 use crate::replay::{operations, with_places};
+use std::mem;
 use std::sync::MutexGuard;
 use std::thread;
 use std::time::Instant;
@@ -26,6 +26,9 @@ const SPENT_BYTES_MAX: usize = 4 << 10;
 
 /// The memory of a larger write is not kept for the next one, in bytes.
 const BUFFER_BYTES_MAX: usize = 2 << 20;
+
+/// Memory of so many writes is kept: two are under way, and what a third pushes out of the cache is taken by the next.
+const BUFFERS_MAX: usize = 4;
 
 impl Shared {
     /// Carries out actions, or waits while others do, until what the caller waits for is reached.
@@ -100,11 +103,10 @@ impl Shared {
         let driving = Driving(self);
         let core = match action {
             Action::Write(write) => {
-                let mut buffer = core.buffers.pop().unwrap_or_default();
+                let mut buffer = core.take_buffer(write.length());
                 drop(core);
                 let result = self.write_out(&write, &mut buffer);
-                let bytes = self.newest_bytes(&write, &buffer);
-                driving.wrote(Returned { write, bytes }, buffer, result)
+                driving.wrote(Returned { write, buffer }, result)
             }
             Action::Flush(flush) => {
                 drop(core);
@@ -125,12 +127,6 @@ impl Shared {
             false => segment.file.write_all_at(write.offset, buffer),
         };
         written.map_err(|error| Error::io("write", segment.name(), error))
-    }
-
-    /// What readers get of a write without asking the disk; none of a large one.
-    fn newest_bytes(&self, write: &Write, buffer: &AlignedBuffer) -> Option<Vec<u8>> {
-        let bytes = &buffer[..buffer.len().min(size(write.end() - write.offset))];
-        Recent::keeps(self.options.cache_bytes, bytes.len()).then(|| bytes.to_vec())
     }
 
     fn flush_out(&self, flush: &Flush) -> Result<()> {
@@ -157,8 +153,8 @@ impl Shared {
         let mut shown: Vec<Returned> = core.returned.drain(..count).collect();
         let mut readable = self.readable();
         drop(core);
-        let mut pushed_out = Vec::new();
-        for Returned { write, bytes } in &mut shown {
+        let mut freed = Vec::new();
+        for Returned { write, buffer } in &mut shown {
             for batch in &write.batches {
                 let places = with_places(write.segment.number, batch.bodies_at());
                 for (group, operation) in operations(&batch.sealed.records, &batch.sealed.contents, places) {
@@ -167,19 +163,32 @@ impl Shared {
                 }
             }
             readable.written = write.through;
-            if let Some(bytes) = bytes.take() {
-                pushed_out.extend(readable.recent.add(write.segment.number, write.offset, bytes));
-            }
+            buffer.resize(buffer.len().min(size(write.end() - write.offset)), 0);
+            readable.recent.add(write.segment.number, write.offset, mem::take(buffer), &mut freed);
         }
         drop(readable);
-        drop(pushed_out);
+        freed.retain(|buffer| buffer.capacity() <= BUFFER_BYTES_MAX);
         let mut core = self.core();
+        core.keep_buffers(freed);
         core.keep_spent(shown);
         core
     }
 }
 
 impl Core {
+    /// Memory for a write of so many bytes.
+    fn take_buffer(&mut self, length: usize) -> AlignedBuffer {
+        let fits = |buffer: &AlignedBuffer| (buffer.capacity() < length, buffer.capacity());
+        let place = (0..self.buffers.len()).min_by_key(|place| fits(&self.buffers[*place]));
+        place.map(|place| self.buffers.swap_remove(place)).unwrap_or_default()
+    }
+
+    /// Keeps memory for writes to come: as often as one takes it, one gives it back.
+    fn keep_buffers(&mut self, freed: Vec<AlignedBuffer>) {
+        let room = BUFFERS_MAX.saturating_sub(self.buffers.len());
+        self.buffers.extend(freed.into_iter().take(room));
+    }
+
     /// Leaves written batches to those who submit the next ones, to be freed there: memory that one thread takes and another
     /// one gives back makes both wait for the allocator.
     fn keep_spent(&mut self, returned: Vec<Returned>) {
@@ -204,11 +213,11 @@ impl Core {
     }
 }
 
-/// A disk write that has returned, and its bytes, if they are kept for readers.
+/// A disk write that has returned, and its bytes.
 #[derive(Debug)]
 pub(super) struct Returned {
     write: Write,
-    bytes: Option<Vec<u8>>,
+    buffer: AlignedBuffer,
 }
 
 /// One thread that carries out an action. When it panics in the middle the store is poisoned, because nobody knows how
@@ -216,12 +225,9 @@ pub(super) struct Returned {
 struct Driving<'a>(&'a Shared);
 
 impl<'a> Driving<'a> {
-    fn wrote(self, returned: Returned, buffer: AlignedBuffer, result: Result<()>) -> MutexGuard<'a, Core> {
+    fn wrote(self, returned: Returned, result: Result<()>) -> MutexGuard<'a, Core> {
         let shared = self.0;
         let mut core = shared.core();
-        if buffer.capacity() <= BUFFER_BYTES_MAX {
-            core.buffers.push(buffer);
-        }
         core.stats.wrote();
         core.commit.written(returned.write.through, result);
         core.returned.push(returned);
@@ -238,7 +244,7 @@ impl<'a> Driving<'a> {
 
     fn done(self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
         let shared = self.0;
-        std::mem::forget(self);
+        mem::forget(self);
         core.driving -= 1;
         shared.tell(&mut core);
         core

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::piece::Part;
 use crate::format::segment::segment_name;
 use crate::index::{Payload, Run};
+use crate::io::AlignedBuffer;
 use crate::number::{size, within_segment};
 use crate::page::{Limit, OWN, Page};
 use crate::places::Places;
@@ -127,7 +128,7 @@ enum Source {
 struct Kept {
     segment: u64,
     offset: u64,
-    bytes: Arc<Vec<u8>>,
+    bytes: Arc<AlignedBuffer>,
 }
 
 impl Source {
@@ -446,7 +447,9 @@ mod tests {
             encode_entry(&mut body, 1, &Entry::new(index, 2, &b"data"[..]), 4);
         }
         let part = Piece::new(0, 9000, within_segment(body.bytes.len()), true).part(3, 0..3);
-        let kept = Kept { segment: 4, offset: 9000, bytes: Arc::new(body.bytes) };
+        let mut buffer = AlignedBuffer::new();
+        buffer.extend_from_slice(&body.bytes);
+        let kept = Kept { segment: 4, offset: 9000, bytes: Arc::new(buffer) };
         let mut filling = Filling { page: Page::new(index), read: Vec::new(), data: 0, limit };
         let goes_on = filling.add_kept(&kept, [Wanted { group: 1, index, term: 2, part }].into_iter())?;
         Ok((goes_on, filling.finish().iter().map(|entry| entry.index).collect()))

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::format::BLOCK_BYTES;
+use crate::io::AlignedBuffer;
 use crate::number::size;
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,15 +33,15 @@ struct Held {
     segment: u64,
     /// Where the bytes begin in the segment.
     offset: u64,
-    bytes: Arc<Vec<u8>>,
+    bytes: Arc<AlignedBuffer>,
 }
 
 impl Held {
-    fn new(segment: u64, offset: u64, mut bytes: Vec<u8>) -> Held {
-        if bytes.len() < SMALL_BYTES {
-            bytes.reserve_exact(SMALL_BYTES - bytes.len());
-        }
-        Held { segment, offset, bytes: Arc::new(bytes) }
+    /// A copy, with room for small writes behind it.
+    fn copied(segment: u64, offset: u64, bytes: &[u8]) -> Held {
+        let mut copy = AlignedBuffer::with_capacity(bytes.len().max(SMALL_BYTES));
+        copy.extend_from_slice(bytes);
+        Held { segment, offset, bytes: Arc::new(copy) }
     }
 
     /// Does a small write fit behind this one?
@@ -70,62 +71,64 @@ impl Recent {
     }
 
     /// Would a cache of so many bytes keep a write of this length?
-    pub(crate) fn keeps(bytes_max: u64, length: usize) -> bool {
+    fn keeps(bytes_max: u64, length: usize) -> bool {
         HELD_BYTES + length.max(SMALL_BYTES) as u64 <= bytes_max / LARGE_PARTS
     }
 
-    /// Adds what was written behind everything that was added before; it may repeat the end of that. Returns what it pushes
-    /// out, to be dropped when no lock is held.
-    #[must_use]
-    pub(crate) fn add(&mut self, segment: u64, offset: u64, bytes: Vec<u8>) -> Vec<Arc<Vec<u8>>> {
+    /// Adds what was written behind everything that was added before; it may repeat the end of that. The memory that this
+    /// frees is added to `freed`: what is pushed out and read by nobody, and the write's own, unless that is kept.
+    pub(crate) fn add(&mut self, segment: u64, offset: u64, bytes: AlignedBuffer, freed: &mut Vec<AlignedBuffer>) {
         debug_assert!(
             self.held.back().is_none_or(|last| (last.segment, last.offset) <= (segment, offset)),
             "what was written at {offset} in segment {segment} comes too late"
         );
         if !Recent::keeps(self.bytes_max, bytes.len()) {
-            return vec![Arc::new(bytes)];
+            return freed.push(bytes);
         }
-        match self.held.back_mut().filter(|last| last.takes(segment, offset, &bytes)) {
-            Some(last) => {
-                self.bytes -= last.size();
-                last.append(offset, &bytes);
-                self.bytes += last.size();
-            }
-            None => {
-                let held = Held::new(segment, offset, bytes);
-                self.bytes += held.size();
-                self.held.push_back(held);
-            }
+        if let Some(last) = self.held.back_mut().filter(|last| last.takes(segment, offset, &bytes)) {
+            self.bytes -= last.size();
+            last.append(offset, &bytes);
+            self.bytes += last.size();
+            freed.push(bytes);
+        } else if bytes.len() < SMALL_BYTES || bytes.capacity() > 2 * bytes.len() {
+            self.hold(Held::copied(segment, offset, &bytes));
+            freed.push(bytes);
+        } else {
+            self.hold(Held { segment, offset, bytes: Arc::new(bytes) });
         }
-        let mut dropped = Vec::new();
         while self.bytes > self.bytes_max {
-            dropped.extend(self.take_oldest());
+            freed.extend(self.take_oldest());
         }
-        dropped
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.bytes += held.size();
+        self.held.push_back(held);
     }
 
     /// The buffer that holds all bytes from `offset` to `end` of a segment, and where it begins there.
-    pub(crate) fn find(&self, segment: u64, offset: u64, end: u64) -> Option<(&Arc<Vec<u8>>, u64)> {
+    pub(crate) fn find(&self, segment: u64, offset: u64, end: u64) -> Option<(&Arc<AlignedBuffer>, u64)> {
         let behind = self.held.partition_point(|held| (held.segment, held.offset) <= (segment, offset));
         let held = self.held.get(behind.checked_sub(1)?)?;
         let holds = held.segment == segment && end <= held.offset + held.bytes.len() as u64;
         holds.then_some((&held.bytes, held.offset))
     }
 
-    /// Forgets what was written to segments up to this one.
+    /// Forgets what was written to segments up to this one. Returns the memory of what nobody reads.
     #[must_use]
-    pub(crate) fn release(&mut self, segment: u64) -> Vec<Arc<Vec<u8>>> {
-        let mut dropped = Vec::new();
+    pub(crate) fn release(&mut self, segment: u64) -> Vec<AlignedBuffer> {
+        let mut freed = Vec::new();
         while self.held.front().is_some_and(|held| held.segment <= segment) {
-            dropped.extend(self.take_oldest());
+            freed.extend(self.take_oldest());
         }
-        dropped
+        freed
     }
 
-    fn take_oldest(&mut self) -> Option<Arc<Vec<u8>>> {
+    /// What a reader holds is freed by him.
+    fn take_oldest(&mut self) -> Option<AlignedBuffer> {
         let held = self.held.pop_front()?;
         self.bytes -= held.size();
-        Some(held.bytes)
+        Arc::into_inner(held.bytes)
     }
 }
 
@@ -147,7 +150,9 @@ mod tests {
     }
 
     fn add(recent: &mut Recent, segment: u64, at: u64, bytes: usize) {
-        drop(recent.add(segment, at, written(at, bytes)));
+        let mut buffer = AlignedBuffer::new();
+        buffer.extend_from_slice(&written(at, bytes));
+        recent.add(segment, at, buffer, &mut Vec::new());
         let sum: u64 = recent.held.iter().map(Held::size).sum();
         assert!(recent.bytes == sum && sum <= recent.bytes_max, "{sum} bytes, counted as {}", recent.bytes);
     }
@@ -202,6 +207,30 @@ mod tests {
         }
         assert!(recent.held.len() < 12, "{} buffers for 100 KB", recent.held.len());
         assert!(recent.held.iter().all(|held| held.bytes.len() <= SMALL_BYTES));
+    }
+
+    #[test]
+    fn a_large_write_is_kept_as_it_is_and_its_memory_comes_back() {
+        let mut recent = Recent::new(1 << 20);
+        let buffer = |at, bytes| {
+            let mut buffer = AlignedBuffer::new();
+            buffer.extend_from_slice(&written(at, bytes));
+            buffer
+        };
+        let (mut freed, first) = (Vec::new(), buffer(0, 100_000));
+        let place = first.as_ptr();
+        recent.add(1, 0, first, &mut freed);
+        assert!(freed.is_empty() && recent.find(1, 0, 100_000).expect("it was just written").0.as_ptr() == place);
+        // One that has much more room than bytes is copied: the cache would hold less.
+        let mut wide = AlignedBuffer::with_capacity(1 << 20);
+        wide.extend_from_slice(&written(100_000, 100_000));
+        recent.add(1, 100_000, wide, &mut freed);
+        assert_eq!(freed.drain(..).map(|wide| wide.capacity() >= 1 << 20).collect::<Vec<_>>(), [true]);
+        // What a reader holds does not come back.
+        let read = Arc::clone(recent.find(1, 100_000, 200_000).expect("it was just written").0);
+        (2..20).for_each(|at| recent.add(1, at * 100_000, buffer(at * 100_000, 100_000), &mut freed));
+        assert_eq!(freed.iter().filter(|freed| freed.as_ptr() == place).count(), 1);
+        assert_eq!((freed.len(), Arc::strong_count(&read)), (20 - recent.held.len() - 1, 1));
     }
 
     #[test]

@@ -147,7 +147,7 @@ pub(crate) struct Readable {
 
 impl Readable {
     /// Forgets segments up to this one. Returns what was kept of their bytes, to be dropped when no lock is held.
-    pub(super) fn release(&mut self, number: u64) -> Vec<Arc<Vec<u8>>> {
+    pub(super) fn release(&mut self, number: u64) -> Vec<AlignedBuffer> {
         self.segments.retain(|segment, _| *segment > number);
         self.suspects.retain(|_, (segment, _)| *segment > number);
         self.recent.release(number)
