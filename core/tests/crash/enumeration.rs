@@ -21,7 +21,7 @@ const ALL_STATES_MAX: u128 = 1_024;
 const STATES_PER_BIT: usize = 6;
 const STATES_MAX: usize = 300;
 
-/// A second crash has so many moments that fewer states of each are tried.
+/// The first write after an opening has so many moments that fewer states of each are tried.
 const SECOND_STATES_MAX: usize = 32;
 
 /// What is looked at: everything, or one state.
@@ -106,7 +106,8 @@ impl Enumeration {
             if !dice.one_in(moments_one_in) {
                 continue;
             }
-            for outcome in moment.points.outcomes(second_limit(&moment.points).min(states_max), dice.roll()) {
+            let most = if *writing { SECOND_STATES_MAX } else { STATES_MAX };
+            for outcome in moment.points.outcomes(limit(&moment.points).min(states_max).min(most), dice.roll()) {
                 self.tally.in_openings += u64::from(!writing);
                 self.tally.in_first_writes += u64::from(*writing && !moment.in_maintenance);
                 self.tally.in_maintenance += u64::from(moment.in_maintenance);
@@ -240,10 +241,6 @@ fn limit(points: &CrashPoints) -> usize {
         states @ 0..=ALL_STATES_MAX => usize::try_from(states).expect("a thousand is a size"),
         states => (STATES_PER_BIT * states.ilog2() as usize).min(STATES_MAX),
     }
-}
-
-fn second_limit(points: &CrashPoints) -> usize {
-    limit(points).min(SECOND_STATES_MAX)
 }
 
 fn any_outcome(points: &CrashPoints, dice: &mut Dice) -> Outcome {
