@@ -7,7 +7,7 @@ use crate::options::{Durability, Options, Position};
 use crate::page::{Limit, Page, entries};
 use crate::places::Places;
 use crate::state::Group;
-use crate::store::{Batch, Health, Holes, LogBatch, Loss, Opening, Snapshot, SnapshotWriter, Store, UnnamedSnapshot};
+use crate::store::{Health, Holes, LogBatch, Loss, Opening, Snapshot, SnapshotWriter, Store, UnnamedSnapshot};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -236,7 +236,7 @@ impl Log {
     }
 
     fn write(&self, durability: Durability, add: impl FnOnce(LogBatch) -> LogBatch) -> Result<Position> {
-        self.opening.shared()?.write(Batch::new().log(self.group, add), durability)
+        self.opening.shared()?.write_log(self.group, add, durability)
     }
 
     // -- reading entries

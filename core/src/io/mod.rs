@@ -37,6 +37,7 @@ pub(crate) use sys::{PerProcess, block_signals};
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -164,6 +165,10 @@ pub trait File: Debug + Send + Sync {
 
     /// Makes written bytes, and the size, stable.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Has the page cache send what is dirty of these bytes to the disk now, so that a later [`File::sync_data`] finds less to
+    /// do. Waits for nothing and promises nothing; a failure shows in that flush. Does nothing where there is no such thing.
+    fn begin_writeback(&self, _bytes: Range<u64>) {}
 
     /// Fills `buffer` from `offset`. A file that ends before is [`io::ErrorKind::UnexpectedEof`].
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {

@@ -264,6 +264,10 @@ impl File for RealFile {
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
     }
+
+    fn begin_writeback(&self, bytes: Range<u64>) {
+        sys::begin_writeback(self.file.as_fd(), bytes);
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -108,6 +109,14 @@ pub(super) fn drop_cached_pages(file: BorrowedFd<'_>) -> io::Result<()> {
         0 => Ok(()),
         code => Err(io::Error::from_raw_os_error(code)),
     }
+}
+
+/// Has the system begin to write dirty pages of a file to the disk. It does not wait for any, so it takes no error away from the
+/// next flush, which tells of a page that could not be written.
+pub(super) fn begin_writeback(file: BorrowedFd<'_>, bytes: Range<u64>) {
+    let (Ok(offset), Ok(length)) = (file_offset(bytes.start), file_offset(bytes.end - bytes.start)) else { return };
+    // SAFETY: no memory is passed.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// Sixteen bytes that nobody can guess.

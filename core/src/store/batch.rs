@@ -3,6 +3,7 @@
 
 use super::damage::Loss;
 use super::snapshot::UnnamedSnapshot;
+use super::spare::Spare;
 use crate::commit::Sealed;
 use crate::entry::{Boundary, Entry, HardState};
 use crate::error::{Error, Result};
@@ -20,6 +21,7 @@ use crate::options::{BLOB_BYTES_CEILING, DATA_BYTES_CEILING, Options};
 use crate::replay::meta_of;
 use crate::state::{Aspect, Group, Holding, LostBatches, Mark, Outcome};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The encoding of one batch, in bytes; below the 4 GiB that a position in a segment can name.
 const ENCODED_BYTES_CEILING: u64 = 3 << 30;
@@ -55,6 +57,8 @@ pub struct Batch {
     snapshots: Vec<(usize, UnnamedSnapshot)>,
     /// Do its entries take the places of damaged ones?
     repairs: bool,
+    /// Where it gets memory from.
+    spare: Option<Arc<Spare>>,
     error: Option<Error>,
 }
 
@@ -62,6 +66,11 @@ impl Batch {
     /// A batch without operations; writing it does nothing.
     pub fn new() -> Self {
         Batch::default()
+    }
+
+    /// A batch without operations, in memory of batches that were written.
+    pub(super) fn in_memory_of(spare: &Arc<Spare>) -> Self {
+        Batch { spare: Some(Arc::clone(spare)), ..Batch::default() }
     }
 
     /// Adds operations on one group.
@@ -283,6 +292,9 @@ impl Batch {
             bytes = bytes.saturating_add(ENTRY_HEADER_BYTES + data.as_ref().len());
         }
         self.check_encoded(bytes)?;
+        if let Some(spare) = self.spare.as_ref().filter(|_| self.bodies.bytes.is_empty()) {
+            self.bodies.bytes = spare.take(bytes);
+        }
         self.bodies.bytes.try_reserve(bytes).map_err(|_| Error::NoMemory { bytes: bytes as u64 })
     }
 }

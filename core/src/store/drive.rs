@@ -12,6 +12,7 @@ use crate::io::AlignedBuffer;
 use crate::number::size;
 use crate::planted::Bug;
 use crate::replay::{operations, with_places};
+use crate::segment::Segment;
 use std::mem;
 use std::sync::MutexGuard;
 use std::thread;
@@ -20,9 +21,12 @@ use std::time::Instant;
 /// Who submits is held up while so much waits to be written, in bytes.
 const SUBMITTED_BYTES_MAX: u64 = 64 << 20;
 
-/// So many written batches, of so many bytes at most, wait to be freed by those who submit.
+/// So many written batches, of so many bytes at most, wait to be freed by those who submit. Of larger ones the memory is spared.
 const SPENT_BATCHES_MAX: usize = 256;
 const SPENT_BYTES_MAX: usize = 4 << 10;
+
+/// Buffered writes go on to the disk whenever they have passed a multiple of so many bytes of their segment.
+const WRITE_BEHIND_BYTES: u64 = 4 << 20;
 
 /// The memory of a larger write is not kept for the next one, in bytes.
 const BUFFER_BYTES_MAX: usize = 2 << 20;
@@ -126,7 +130,20 @@ impl Shared {
             true => segment.file.write_direct_all_at(write.offset, buffer),
             false => segment.file.write_all_at(write.offset, buffer),
         };
-        written.map_err(|error| Error::io("write", segment.name(), error))
+        written.map_err(|error| Error::io("write", segment.name(), error))?;
+        if write.packed {
+            self.write_behind(&segment, write);
+        }
+        Ok(())
+    }
+
+    /// Sends what buffered writes have left in the page cache to the disk, piece by piece. Otherwise the flush of a full
+    /// segment, for which the next one waits, would have to send all of it.
+    fn write_behind(&self, segment: &Segment, write: &Write) {
+        let [from, to] = [write.offset, write.end()].map(|at| at - at % WRITE_BEHIND_BYTES);
+        if from < to {
+            segment.file.begin_writeback(from..to);
+        }
     }
 
     fn flush_out(&self, flush: &Flush) -> Result<()> {
@@ -168,6 +185,10 @@ impl Shared {
         }
         drop(readable);
         freed.retain(|buffer| buffer.capacity() <= BUFFER_BYTES_MAX);
+        let batches = shown.iter_mut().flat_map(|returned| &mut returned.write.batches);
+        for large in batches.filter(|batch| batch.sealed.bodies.len() > SPENT_BYTES_MAX) {
+            self.spare.give(mem::take(&mut large.sealed).bodies);
+        }
         let mut core = self.core();
         core.keep_buffers(freed);
         core.keep_spent(shown);
@@ -194,7 +215,7 @@ impl Core {
     fn keep_spent(&mut self, returned: Vec<Returned>) {
         let batches = returned.into_iter().flat_map(|returned| returned.write.batches).map(|batch| batch.sealed);
         let room = SPENT_BATCHES_MAX.saturating_sub(self.spent.len());
-        self.spent.extend(batches.filter(|sealed| sealed.bodies.len() <= SPENT_BYTES_MAX).take(room));
+        self.spent.extend(batches.take(room));
     }
 
     /// Is there an action to be had for who waits? While a call is under way the next write is worth a call of its own once as

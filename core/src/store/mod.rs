@@ -23,6 +23,7 @@ mod read_only_log;
 mod recent;
 mod shared;
 mod snapshot;
+mod spare;
 mod stats;
 #[cfg(feature = "simulation")]
 mod step;

@@ -276,6 +276,7 @@ impl Shared {
                 suspects: BTreeMap::new(),
             }),
             staged: Staged::default(),
+            spare: Arc::default(),
             direct,
             predecessors,
             worker: Worker::default(),

@@ -13,6 +13,7 @@ use super::maintain::pool::Pooled;
 use super::maintain::{Outlook, Seals};
 use super::recent::Recent;
 use super::snapshot::Staged;
+use super::spare::Spare;
 use super::stats::Counters;
 use super::worker::Worker;
 use crate::commit::{Commit, Sealed};
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(super) followers: Followers,
     pub(super) readable: RwLock<Readable>,
     pub(super) staged: Staged,
+    pub(super) spare: Arc<Spare>,
     /// Do writes of whole blocks pass by the page cache?
     pub(super) direct: bool,
     /// Poisoned stores of the same directory whose place this one took.

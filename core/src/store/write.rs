@@ -3,7 +3,7 @@
 //! [`drive`](super::drive) has the part between sequencing and acknowledgement.
 #![forbid(unsafe_code)]
 
-use super::batch::{Batch, check_index};
+use super::batch::{Batch, LogBatch, check_index};
 use super::followers::Until;
 use super::shared::{Core, Shared};
 use super::snapshot::UnnamedSnapshot;
@@ -30,6 +30,16 @@ impl Shared {
             ));
         }
         self.write_sealed(batch.seal(&self.options)?, snapshots, durability)
+    }
+
+    /// Writes a batch of one group.
+    pub(crate) fn write_log(
+        &self,
+        group: u64,
+        add: impl FnOnce(LogBatch) -> LogBatch,
+        durability: Durability,
+    ) -> Result<Position> {
+        self.write(Batch::in_memory_of(&self.spare).log(group, add), durability)
     }
 
     /// As [`Shared::write`], for a batch with operations. One that would change nothing is not written.
