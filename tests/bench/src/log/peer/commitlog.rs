@@ -127,7 +127,7 @@ impl Log for Commitlog {
     }
 
     fn sync(&self) -> Result<()> {
-        self.groups.each(One::sync)
+        self.groups.each(|_, log| log.sync())
     }
 
     fn truncate(&self, _: u64) -> Result<()> {
@@ -136,11 +136,10 @@ impl Log for Commitlog {
 
     fn purge(&self, groups: u64, upto: u64) -> Result<()> {
         self.purges.count();
-        (0..groups).try_for_each(|group| {
-            self.groups.with(group, |log| match log.bounds().end > upto + 1 {
-                true => Err(Unsupported("it drops nothing from the front").into()),
-                false => log.begin_at(upto + 1),
-            })
+        self.groups.each(|group, log| match (group < groups, log.bounds().end > upto + 1) {
+            (false, _) => Ok(()),
+            (true, false) => log.begin_at(upto + 1),
+            (true, true) => Err(Unsupported("it drops nothing from the front").into()),
         })
     }
 

@@ -46,9 +46,9 @@ impl<L> Groups<L> {
     pub(super) fn with<T>(&self, group: u64, act: impl FnOnce(&mut L) -> Result<T>) -> Result<T> {
         act(&mut self.of(group)?.lock().unwrap_or_else(PoisonError::into_inner))
     }
-    /// Acts on one log after the other.
-    pub(super) fn each(&self, act: impl Fn(&mut L) -> Result<()>) -> Result<()> {
+    /// Acts on one log after the other, those that are there.
+    pub(super) fn each(&self, act: impl Fn(u64, &mut L) -> Result<()>) -> Result<()> {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.values().try_for_each(|log| act(&mut log.lock().unwrap_or_else(PoisonError::into_inner)))
+        logs.iter().try_for_each(|(group, log)| act(*group, &mut log.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }

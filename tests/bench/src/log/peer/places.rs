@@ -64,6 +64,11 @@ impl<P: Copy> Places<P> {
         Ok(group.places.range(place(range.start)?..place(range.end)?).copied().collect())
     }
 
+    /// Whether the log is of one group, so that its entries follow each other.
+    pub(super) fn are_of_one_group(&self) -> bool {
+        self.groups.len() <= 1
+    }
+
     /// The first place of each group that holds entries.
     pub(super) fn firsts(&self) -> impl Iterator<Item = P> {
         self.groups.values().filter_map(|group| group.places.front().copied())

@@ -42,7 +42,7 @@ impl Log for RaftIo {
     }
 
     fn sync(&self) -> Result<()> {
-        self.groups.each(|log| Ok(log.sync()?))
+        self.groups.each(|_, log| Ok(log.sync()?))
     }
 
     fn truncate(&self, from: u64) -> Result<()> {
