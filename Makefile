@@ -95,10 +95,10 @@ check: setup ## formatting, lints, documentation, licences, one version number, 
 	    'cargo test --locked --quiet -p duramen --test house_rules one_version' \
 	    'cargo test --locked --quiet -p duramen-ffi --test header'
 
-bench: ## measure against the disk and the shortest honest log, into target/bench (ROUNDS=3, ONLY=w1,w4b; see tests/bench)
+bench: ## measure against the disk, the shortest honest log and the logs of others, into target/bench (ROUNDS=3, ONLY=w1,w4b; see tests/bench)
 	@tests/timed $@ 'tests/setup demo' \
-	    'cargo test --release --quiet --locked $(BENCH)' \
-	    'cargo run --release --quiet --locked $(BENCH) -- --quick --rounds $(ROUNDS) $(if $(ONLY),--only "$(ONLY)")'
+	    'cargo test --release --quiet --locked $(BENCH) --features peers' \
+	    'cargo run --release --quiet --locked $(BENCH) --features peers -- --quick --rounds $(ROUNDS) $(if $(ONLY),--only "$(ONLY)")'
 
 doc: ## the documentation of the Rust crates, in target/doc
 	@tests/timed $@ 'cargo doc --workspace --no-deps --all-features --locked'

@@ -5,7 +5,7 @@ use crate::log::Unsupported;
 use anyhow::{Context, Result};
 use rustix::fs::{Advice, OFlags, fadvise};
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -96,44 +96,44 @@ fn open_direct(path: &Path) -> Result<File> {
 
 /// Asks the page cache to forget the files under a directory; what is dirty is flushed first, for only clean pages go.
 pub(crate) fn drop_cached_pages(directory: &Path) -> Result<()> {
-    for_each_file(directory, &mut |path| {
+    Ok(for_each_file(directory, &mut |path| {
         let file = File::open(path)?;
         file.sync_data()?;
         Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
-    })
+    })?)
 }
 
 /// Reads the files under a directory once, so that the page cache has them.
 pub(crate) fn warm_cached_pages(directory: &Path) -> Result<()> {
-    for_each_file(directory, &mut |path| {
-        std::io::copy(&mut File::open(path)?, &mut std::io::sink())?;
+    Ok(for_each_file(directory, &mut |path| {
+        io::copy(&mut File::open(path)?, &mut io::sink())?;
         Ok(())
-    })
+    })?)
 }
 
-/// What the files under a directory take on the disk, in bytes. A file that goes away meanwhile takes nothing.
+/// What the files under a directory take on the disk, in bytes.
 pub(crate) fn allocated_bytes(directory: &Path) -> Result<u64> {
     const UNIT_BYTES: u64 = 512;
     let mut bytes = 0;
     for_each_file(directory, &mut |path| {
-        bytes += match std::fs::metadata(path) {
-            Ok(metadata) => metadata.blocks() * UNIT_BYTES,
-            Err(error) if error.kind() == ErrorKind::NotFound => 0,
-            Err(error) => return Err(error.into()),
-        };
+        bytes += std::fs::metadata(path)?.blocks() * UNIT_BYTES;
         Ok(())
     })?;
     Ok(bytes)
 }
 
-fn for_each_file(directory: &Path, act: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
+/// Acts on all files under a directory. One that goes away meanwhile is left out: logs release files on their own.
+fn for_each_file(directory: &Path, act: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            for_each_file(&entry.path(), act)?;
-        } else if kind.is_file() {
-            act(&entry.path())?;
+        let acted = entry.file_type().and_then(|kind| match (kind.is_dir(), kind.is_file()) {
+            (true, _) => for_each_file(&entry.path(), act),
+            (_, true) => act(&entry.path()),
+            _ => Ok(()),
+        });
+        match acted {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            acted => acted?,
         }
     }
     Ok(())
@@ -154,6 +154,25 @@ mod tests {
         sparse.set_len(1 << 30)?;
         let bytes = allocated_bytes(directory.path())?;
         assert!((2 << 20..3 << 20).contains(&bytes), "{bytes} bytes");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_goes_away_meanwhile_is_left_out() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        for name in ["a", "b", "c"] {
+            std::fs::write(directory.path().join(name), name)?;
+        }
+        let mut seen = 0;
+        for_each_file(directory.path(), &mut |path| {
+            seen += 1;
+            if seen == 1 {
+                std::fs::remove_file(path)?;
+            }
+            std::fs::metadata(path)?;
+            Ok(())
+        })?;
+        assert_eq!(seen, 3);
         Ok(())
     }
 }

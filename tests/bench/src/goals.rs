@@ -3,7 +3,7 @@
 //! A goal compares a log with the fastest variant of a reference in the same run, or with a number that does not depend on
 //! the disk. It is met where the figure is at most its bound.
 
-use crate::log::Role;
+use crate::log::{KINDS, Role};
 use crate::memory::MemoryCost;
 use crate::rounds::{Rounds, fastest, fastest_of, raw_varied};
 use crate::statistics::{Interval, interval_of_median, median};
@@ -18,8 +18,12 @@ pub(crate) enum Against {
     Raw,
     /// of the raw limit, one copy and one checksum of the entry's bytes,
     RawAndMemory,
-    /// of the shortest log.
+    /// of the shortest log,
     Shortest,
+    /// of the fastest peer,
+    Peer,
+    /// of the fastest peer that knows where each entry lies.
+    IndexedPeer,
     /// The bound is in seconds.
     Seconds,
     /// The bound is in bytes of memory for each entry.
@@ -43,7 +47,7 @@ const fn rate(part: f64) -> f64 {
     1.0 / part
 }
 
-pub(crate) const GOALS: &[Goal] = &[
+const GOALS: &[Goal] = &[
     goal("w1-256", "one durable append, 256 B: the raw write of its blocks", Against::Raw, 1.10),
     goal("w1-4k", "one durable append, 4 KiB: the raw write of its blocks", Against::Raw, 1.10),
     goal("w1-64k", "64 KiB: the raw write, one copy, one checksum", Against::RawAndMemory, 1.10),
@@ -64,9 +68,38 @@ pub(crate) const GOALS: &[Goal] = &[
     goal("w8-space", "space back after a purge: 1 s", Against::Seconds, 1.0),
 ];
 
-/// Goals that this run cannot judge.
-pub(crate) const NOT_JUDGED: &[&str] = &[
-    "to be ahead of the peers: none of them is run",
+/// Goals that need the peers.
+const GOALS_BESIDE_PEERS: &[Goal] = &[
+    goal("w1-256", "one durable append, 256 B: not slower than the best peer", Against::Peer, 1.0),
+    goal("w1-4k", "one durable append, 4 KiB: ahead of every peer", Against::Peer, 1.0),
+    goal("w1-64k", "64 KiB: ahead of every peer", Against::Peer, 1.0),
+    goal("w1-1m", "1 MiB: ahead of every peer", Against::Peer, 1.0),
+    goal("w2", "100 x 256 B per flush: ahead of every peer", Against::Peer, 1.0),
+    goal("w4b", "64 threads: 1.5 of the best peer's rate", Against::Peer, rate(1.5)),
+    goal("w4p", "one submitter, 64 in flight: 3 of the best peer's rate", Against::Peer, rate(3.0)),
+    goal("w5a", "buffered, batches of 100: ahead of every peer that keeps an index", Against::IndexedPeer, 1.0),
+    goal("w5b", "buffered, one by one: ahead of every peer that keeps an index", Against::IndexedPeer, 1.0),
+];
+
+/// The goals that can be judged with the logs that are there.
+fn goals() -> impl Iterator<Item = &'static Goal> {
+    let beside_peers = if has_peers() { GOALS_BESIDE_PEERS } else { &[] };
+    GOALS.iter().chain(beside_peers)
+}
+
+fn has_peers() -> bool {
+    KINDS.iter().any(|kind| kind.role == Role::Peer)
+}
+
+/// What this run cannot judge.
+pub(crate) fn not_judged() -> impl Iterator<Item = String> {
+    let beside_peers = if has_peers() { &[] } else { GOALS_BESIDE_PEERS };
+    let beside_peers = beside_peers.iter().map(|goal| format!("{}: no peer is built", goal.text));
+    beside_peers.chain(NOT_JUDGED.iter().map(|goal| (*goal).to_owned()))
+}
+
+/// Goals that no run can judge.
+const NOT_JUDGED: &[&str] = &[
     "the time of opening, whose bound is the raw read of footers and one segment: nothing reads those alone",
     "a range that is not cached, in 0.9 ms: no log is asked to forget its own cache",
     "bytes on the device per payload byte, which are to be stated: they stand with each workload",
@@ -105,7 +138,7 @@ pub(crate) struct Compared {
 
 /// The verdicts on all measured logs, from the rounds of one workload's cells.
 pub(crate) fn verdicts(rounds: &[Rounds<'_>]) -> Vec<Verdict> {
-    let goals = GOALS.iter().filter(|goal| goal.workload == rounds[0].cell.workload.name);
+    let goals = goals().filter(|goal| goal.workload == rounds[0].cell.workload.name);
     let logs = || rounds.iter().filter(|rounds| rounds.cell.log.role == Role::Measured);
     goals.flat_map(|goal| logs().map(|own| verdict(goal, own, rounds))).collect()
 }
@@ -134,6 +167,11 @@ fn compared(goal: &Goal, own: &Rounds<'_>, all: &[Rounds<'_>]) -> Option<Compare
     let ratio = match goal.against {
         Against::Raw => own.ratio_to(fastest_of(all, Role::Raw)?),
         Against::Shortest => own.ratio_to(fastest_of(all, Role::Shortest)?),
+        Against::Peer => own.ratio_to(fastest_of(all, Role::Peer)?),
+        Against::IndexedPeer => {
+            let kept = |rounds: &&Rounds<'_>| rounds.cell.log.role == Role::Peer && rounds.cell.log.keeps_index;
+            own.ratio_to(fastest(all.iter().filter(kept))?)
+        }
         Against::RawAndMemory => {
             own.ratio(fastest_of(all, Role::Raw)?, |raw| Some(raw.seconds_per_unit + raw.memory_cost?.warm()))
         }
@@ -185,7 +223,8 @@ mod tests {
     }
 
     fn verdict(workload: &str, logs: Vec<(&str, Vec<Outcome>)>) -> Verdict {
-        report_of(workload, logs).verdicts.pop().expect("a goal for each workload that is tested here")
+        let verdicts = report_of(workload, logs).verdicts;
+        verdicts.into_iter().next().expect("a goal for each workload that is tested here")
     }
 
     fn figure(verdict: &Verdict) -> (f64, bool) {
@@ -195,11 +234,20 @@ mod tests {
 
     #[test]
     fn goals_are_of_workloads_that_exist_one_each() {
-        let mut workloads: Vec<_> = GOALS.iter().map(|goal| goal.workload).collect();
-        assert!(workloads.iter().all(|workload| Workload::named(workload).is_ok()));
-        workloads.sort_unstable();
-        workloads.dedup();
-        assert_eq!(workloads.len(), GOALS.len());
+        for goals in [GOALS, GOALS_BESIDE_PEERS] {
+            let mut workloads: Vec<_> = goals.iter().map(|goal| goal.workload).collect();
+            assert!(workloads.iter().all(|workload| Workload::named(workload).is_ok()));
+            workloads.sort_unstable();
+            workloads.dedup();
+            assert_eq!(workloads.len(), goals.len());
+        }
+    }
+
+    #[test]
+    fn goals_beside_peers_are_judged_where_there_are_peers() {
+        let judged = goals().filter(|goal| goal.against == Against::Peer).count();
+        let not_judged = not_judged().filter(|said| said.contains("no peer is built")).count();
+        assert_eq!((judged > 0, not_judged > 0), (has_peers(), !has_peers()));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod log;
 mod memory;
 mod payload;
 mod plan;
+mod plot;
 mod report;
 mod rounds;
 mod run;
@@ -39,7 +40,7 @@ struct Args {
     /// Where the logs are put while they are measured; removed afterwards.
     #[arg(long, default_value = "target/bench/data")]
     dir: PathBuf,
-    /// Where results.json, table.md and table.txt go.
+    /// Where results.json, table.md, table.txt and the charts go.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
     /// Small segments and short runs: shows that everything works, and rough ratios.
@@ -61,12 +62,19 @@ enum Process {
     /// One cell, in this process.
     #[command(hide = true)]
     Cell(CellArgs),
+    /// Draws the charts anew from results.json.
+    Plot {
+        /// Where results.json is, and the charts go.
+        #[arg(long, default_value = "target/bench")]
+        out: PathBuf,
+    },
 }
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     match &args.process {
         Some(Process::Cell(cell)) => cell::main(cell).map(|()| ExitCode::SUCCESS),
+        Some(Process::Plot { out }) => plot::draw(out).map(|()| ExitCode::SUCCESS),
         None if args.list => {
             list();
             Ok(ExitCode::SUCCESS)
@@ -102,5 +110,6 @@ fn measure(args: &Args) -> Result<ExitCode> {
     let text = table::aligned(&report);
     std::fs::write(args.out.join("table.txt"), &text)?;
     print!("{text}");
+    plot::draw(&args.out)?;
     Ok(if report.has_failures() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -11,8 +11,8 @@ pub(crate) struct Cell {
     pub(crate) log: Kind,
 }
 
-/// The cells that `only` asks for: names of workloads and logs, or how they begin. The two references are always among
-/// the logs, those that differ only where many wait only in such workloads. Without names it is all of them.
+/// The cells that `only` asks for: names of workloads and logs, or how they begin. The raw limits and the shortest logs are
+/// always among the logs, those that differ only where many wait only in such workloads. Without names it is all of them.
 pub(crate) fn cells(only: &[String]) -> Result<Vec<Cell>> {
     let is_asked =
         |name: &str, asked: &[&String]| asked.is_empty() || asked.iter().any(|asked| name.starts_with(asked.as_str()));
@@ -25,9 +25,10 @@ pub(crate) fn cells(only: &[String]) -> Result<Vec<Cell>> {
             bail!("no workload and no log begins with {asked}; there are {}", names.join(", "));
         }
     }
+    let is_reference = |kind: &&Kind| matches!(kind.role, Role::Raw | Role::Shortest);
     let mut cells = Vec::new();
     for workload in WORKLOADS.iter().filter(|workload| is_asked(workload.name, &workloads)) {
-        let logs = KINDS.iter().filter(|kind| kind.role != Role::Measured || is_asked(kind.name, &logs));
+        let logs = KINDS.iter().filter(|kind| is_reference(kind) || is_asked(kind.name, &logs));
         for log in logs.filter(|kind| !kind.for_many_only || workload.work.has_many_waiting()) {
             cells.push(Cell { workload: *workload, log: *log });
         }

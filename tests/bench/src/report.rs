@@ -3,12 +3,12 @@
 use crate::cell::{Measured, Outcome};
 use crate::device::{Device, DeviceCounts, file_system, load};
 use crate::goals::{self, Verdict};
-use crate::log::Role;
+use crate::log::{Counters, Role};
 use crate::plan::Cell;
 use crate::rounds::{Ratio, Rounds, fastest_of, raw_varied};
 use crate::run::Sample;
 use crate::statistics::{Interval, interval_of_median, median};
-use crate::workload::Scale;
+use crate::workload::{Scale, Work};
 use anyhow::Result;
 use serde::Serialize;
 use std::path::Path;
@@ -97,6 +97,7 @@ pub(crate) struct Figures {
     pub(crate) p99_seconds: Option<f64>,
     pub(crate) to_raw: Option<Ratio>,
     pub(crate) to_shortest: Option<Ratio>,
+    pub(crate) to_peer: Option<Ratio>,
     /// By the log's own account, and by the device's, where that can be told.
     pub(crate) flushes_per_unit: Option<f64>,
     pub(crate) writes_per_unit: Option<f64>,
@@ -124,21 +125,35 @@ impl Report {
 
 /// The rows of one workload, of whose cells these are the rounds.
 fn group(rounds: &[Rounds<'_>]) -> Group {
-    let (raw, shortest) = (fastest_of(rounds, Role::Raw), fastest_of(rounds, Role::Shortest));
+    let references = References::of(rounds);
     let workload = rounds[0].cell.workload;
     Group {
         workload: workload.name,
         title: workload.title,
         unit: workload.unit,
         raw_varied: raw_varied(rounds),
-        rows: rounds.iter().map(|rounds| row(rounds, raw, shortest)).collect(),
+        rows: rounds.iter().map(|rounds| row(rounds, &references)).collect(),
     }
 }
 
-fn row(rounds: &Rounds<'_>, raw: Option<&Rounds<'_>>, shortest: Option<&Rounds<'_>>) -> Row {
+/// What the logs of one workload are compared with.
+struct References<'a, 'b> {
+    raw: Option<&'b Rounds<'a>>,
+    shortest: Option<&'b Rounds<'a>>,
+    peer: Option<&'b Rounds<'a>>,
+}
+
+impl<'a, 'b> References<'a, 'b> {
+    fn of(rounds: &'b [Rounds<'a>]) -> References<'a, 'b> {
+        let fastest = |role| fastest_of(rounds, role);
+        References { raw: fastest(Role::Raw), shortest: fastest(Role::Shortest), peer: fastest(Role::Peer) }
+    }
+}
+
+fn row(rounds: &Rounds<'_>, references: &References<'_, '_>) -> Row {
     Row {
         log: rounds.cell.log.name,
-        figures: figures(rounds, raw, shortest),
+        figures: figures(rounds, references),
         remarks: remarks(rounds),
         failed_rounds: rounds.samples.iter().filter(|sample| matches!(sample.outcome, Outcome::Failed(_))).count()
             as u64,
@@ -160,15 +175,17 @@ fn remarks(rounds: &Rounds<'_>) -> Vec<String> {
     remarks
 }
 
-fn figures(rounds: &Rounds<'_>, raw: Option<&Rounds<'_>>, shortest: Option<&Rounds<'_>>) -> Option<Figures> {
+fn figures(rounds: &Rounds<'_>, references: &References<'_, '_>) -> Option<Figures> {
     let times = rounds.times();
     let per_unit = |count: Option<u64>, measured: &Measured| Some(count? as f64 / measured.units as f64);
+    let to = |reference: Option<&Rounds<'_>>| reference.and_then(|reference| rounds.ratio_to(reference));
+    let own = |of: fn(Counters) -> u64| rounds.median_of(|measured| per_unit(measured.counters.map(of), measured));
     let device =
         |of: fn(&DeviceCounts) -> Option<u64>| rounds.median_of(|measured| per_unit(of(&measured.device), measured));
     let per_byte = |of: fn(&DeviceCounts) -> Option<u64>| {
         rounds.median_of(|measured| {
-            let appended = measured.payload_bytes > 0 && measured.writes > 0;
-            appended.then_some(of(&measured.device)? as f64 / measured.payload_bytes as f64)
+            let appends = matches!(rounds.cell.workload.work, Work::Append { .. });
+            appends.then_some(of(&measured.device)? as f64 / measured.payload_bytes as f64)
         })
     };
     Some(Figures {
@@ -176,10 +193,11 @@ fn figures(rounds: &Rounds<'_>, raw: Option<&Rounds<'_>>, shortest: Option<&Roun
         seconds_per_unit: median(&times)?,
         interval: interval_of_median(&times),
         p99_seconds: rounds.median_of(|measured| measured.p99_seconds),
-        to_raw: raw.and_then(|raw| rounds.ratio_to(raw)),
-        to_shortest: shortest.and_then(|shortest| rounds.ratio_to(shortest)),
-        flushes_per_unit: rounds.median_of(|measured| per_unit(Some(measured.flushes), measured)),
-        writes_per_unit: rounds.median_of(|measured| per_unit(Some(measured.writes), measured)),
+        to_raw: to(references.raw),
+        to_shortest: to(references.shortest),
+        to_peer: to(references.peer),
+        flushes_per_unit: own(|counters| counters.flushes),
+        writes_per_unit: own(|counters| counters.writes),
         device_flushes_per_unit: device(|counts| counts.flushes),
         device_writes_per_unit: device(|counts| counts.writes),
         device_bytes_per_payload_byte: per_byte(|counts| counts.bytes),
@@ -208,8 +226,7 @@ pub(crate) mod tests {
             p99_seconds: None,
             payload_bytes: 100,
             acknowledged: Some(10),
-            writes: 10,
-            flushes: 10,
+            counters: Some(Counters { writes: 10, flushes: 10 }),
             device: DeviceCounts { flushes: None, bytes: Some(250), ..DeviceCounts::zero() },
             memory_bytes_per_entry: None,
             memory_cost: None,

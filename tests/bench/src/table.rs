@@ -1,18 +1,19 @@
 //! The report as tables, the goals first: Markdown, and text with aligned columns.
 
-use crate::goals::{Against, Compared, NOT_JUDGED, Verdict};
+use crate::goals::{Against, Compared, Verdict, not_judged};
 use crate::report::{Conditions, Figures, Group, Report, Row};
 use crate::rounds::Ratio;
 use crate::statistics::Interval;
 use std::fmt::Write;
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "log",
     "time",
     "95 %",
     "a second",
     "x raw",
     "x shortest",
+    "x best peer",
     "p99",
     "flushes: own / device",
     "writes: own / device",
@@ -164,7 +165,9 @@ fn verdict_cells(verdict: &Verdict) -> [String; GOAL_COLUMNS.len()] {
 
 fn shown_value(against: Against, value: f64) -> String {
     match against {
-        Against::Raw | Against::RawAndMemory | Against::Shortest => format!("{value:.2}"),
+        Against::Raw | Against::RawAndMemory | Against::Shortest | Against::Peer | Against::IndexedPeer => {
+            format!("{value:.2}")
+        }
         Against::Seconds => time(value),
         Against::BytesPerEntry => format!("{value:.1} B"),
     }
@@ -203,7 +206,7 @@ fn notes_on_goals(verdicts: &[Verdict]) -> Vec<String> {
             time(cost.cold()),
         )
     });
-    costs.chain(NOT_JUDGED.iter().map(|goal| format!("not judged: {goal}"))).collect()
+    costs.chain(not_judged().map(|goal| format!("not judged: {goal}"))).collect()
 }
 
 fn remarks(group: &Group) -> Vec<String> {
@@ -220,7 +223,7 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
         cells[0] = row.log.to_owned();
         return cells;
     };
-    let Figures { seconds_per_unit, interval, p99_seconds, to_raw, to_shortest, .. } = figures;
+    let Figures { seconds_per_unit, interval, p99_seconds, to_raw, to_shortest, to_peer, .. } = figures;
     [
         row.log.to_owned(),
         time(*seconds_per_unit),
@@ -228,6 +231,7 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
         rate(1.0 / seconds_per_unit),
         to_raw.as_ref().map_or(NOTHING.to_owned(), shown_ratio),
         to_shortest.as_ref().map_or(NOTHING.to_owned(), shown_ratio),
+        to_peer.as_ref().map_or(NOTHING.to_owned(), shown_ratio_to),
         p99_seconds.map_or(NOTHING.to_owned(), time),
         both(figures.flushes_per_unit, figures.device_flushes_per_unit),
         both(figures.writes_per_unit, figures.device_writes_per_unit),
@@ -247,6 +251,11 @@ fn both(own: Option<f64>, device: Option<f64>) -> String {
 fn shown_ratio(ratio: &Ratio) -> String {
     let interval = ratio.interval.map(|interval| shown_interval(interval, |value| format!("{value:.2}")));
     format!("{:.2} {}", ratio.ratio, interval.unwrap_or_default()).trim_end().to_owned()
+}
+
+/// With the name of what it is a ratio to.
+fn shown_ratio_to(ratio: &Ratio) -> String {
+    format!("{} {}", shown_ratio(ratio), ratio.reference)
 }
 
 fn shown_interval(interval: Interval, show: impl Fn(f64) -> String) -> String {

@@ -20,6 +20,9 @@ const FIRST_FILL_TIMES: f64 = 10.0;
 pub(super) fn run(mut bench: Bench, entry_bytes: usize, manner: Manner, recycled: bool) -> Result<Meter> {
     let payload = Payload::new(entry_bytes);
     let log = bench.open()?;
+    if manner.acknowledged_max().is_none() {
+        log.check_buffers()?;
+    }
     let mut next = 1;
     if recycled {
         next = warm_up(&mut bench, &*log, manner.groups())?;

@@ -98,9 +98,9 @@ impl Log for Duramen {
         Ok(self.store.log(group).bounds()?.unwrap_or(0..0))
     }
 
-    fn counters(&self) -> Counters {
+    fn counters(&self) -> Option<Counters> {
         let Stats { writes, flushes, .. } = self.stats();
-        Counters { writes, flushes }
+        Some(Counters { writes, flushes })
     }
 
     /// One segment is kept back, and one is made ready ahead once the active one is half full.

@@ -1,6 +1,8 @@
 //! What a log must be able to do to be measured, and which logs there are.
 
 mod duramen;
+#[cfg(feature = "peers")]
+mod peer;
 mod raw;
 mod shortest;
 mod window;
@@ -8,6 +10,7 @@ mod window;
 use crate::file::Path2Disk;
 use crate::payload::Payload;
 use anyhow::{Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -39,10 +42,21 @@ impl fmt::Display for Unsupported {
 impl std::error::Error for Unsupported {}
 
 /// What a log has asked of the operating system since it was opened, by its own account.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Counters {
     pub(crate) writes: u64,
     pub(crate) flushes: u64,
+}
+
+impl Counters {
+    /// What was counted since `before`.
+    pub(crate) fn since(&self, before: &Counters) -> Counters {
+        Counters { writes: self.writes - before.writes, flushes: self.flushes - before.flushes }
+    }
+
+    pub(crate) fn plus(&self, more: &Counters) -> Counters {
+        Counters { writes: self.writes + more.writes, flushes: self.flushes + more.flushes }
+    }
 }
 
 /// How a log is opened.
@@ -117,7 +131,15 @@ pub(crate) trait Log: Send + Sync {
     /// The indexes that a group holds; empty if it holds none.
     fn bounds(&self, group: u64) -> Result<Range<u64>>;
 
-    fn counters(&self) -> Counters;
+    /// None if the log does not count; what the device counts then has to do.
+    fn counters(&self) -> Option<Counters> {
+        None
+    }
+
+    /// Refuses, where an append cannot return before it is durable. Who asks for that is served nevertheless.
+    fn check_buffers(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether all segments that are to come are recycled ones of full size.
     fn is_steady(&self) -> bool;
@@ -126,7 +148,9 @@ pub(crate) trait Log: Send + Sync {
     fn settle(&self) {}
 
     /// Whether its writes pass by the page cache. If so the cache must forget what a comparison has read.
-    fn is_direct(&self) -> bool;
+    fn is_direct(&self) -> bool {
+        false
+    }
 
     /// Reads what is there and compares it with what was appended. Returns how many entries were compared.
     fn verify(&self, group: u64, range: Range<u64>, payload: &Payload) -> Result<u64> {
@@ -189,6 +213,8 @@ pub(crate) enum Role {
     Shortest,
     /// A log.
     Measured,
+    /// A log or a store of others; the fastest one is compared with.
+    Peer,
 }
 
 /// A log that can be measured.
@@ -198,15 +224,22 @@ pub(crate) struct Kind {
     pub(crate) role: Role,
     /// Whether it differs from another one only where many wait for a write.
     pub(crate) for_many_only: bool,
+    /// Whether it knows where each entry lies without searching for it.
+    pub(crate) keeps_index: bool,
     open: fn(&Setup) -> Result<Box<dyn Log>>,
 }
 
 const fn kind(name: &'static str, role: Role, open: fn(&Setup) -> Result<Box<dyn Log>>) -> Kind {
-    Kind { name, role, for_many_only: false, open }
+    Kind { name, role, for_many_only: false, keeps_index: true, open }
 }
 
 const fn for_many(kind: Kind) -> Kind {
     Kind { for_many_only: true, ..kind }
+}
+
+#[cfg(feature = "peers")]
+const fn without_index(kind: Kind) -> Kind {
+    Kind { keeps_index: false, ..kind }
 }
 
 /// Every log, in the order of the table.
@@ -218,6 +251,28 @@ pub(crate) const KINDS: &[Kind] = &[
     for_many(kind("shortest-dio2", Role::Shortest, |setup| shortest::open(setup, Path2Disk::Direct, 2))),
     kind("shortest-buf", Role::Shortest, |setup| shortest::open(setup, Path2Disk::Cached, 1)),
     kind("duramen", Role::Measured, duramen::open),
+    #[cfg(feature = "peers")]
+    kind("raft-engine", Role::Peer, |setup| peer::raft_engine::open(setup, false)),
+    #[cfg(feature = "peers")]
+    kind("raft-engine-prefilled", Role::Peer, |setup| peer::raft_engine::open(setup, true)),
+    #[cfg(feature = "peers")]
+    kind("okaywal", Role::Peer, peer::okaywal::open),
+    #[cfg(feature = "peers")]
+    kind("wal-db", Role::Peer, peer::wal_db::open),
+    #[cfg(feature = "peers")]
+    kind("raft-io", Role::Peer, peer::raft_io::open),
+    #[cfg(feature = "peers")]
+    kind("raft-log", Role::Peer, |setup| peer::raft_log::open(setup, Duration::ZERO)),
+    #[cfg(feature = "peers")]
+    kind("raft-log-50us", Role::Peer, |setup| peer::raft_log::open(setup, Duration::from_micros(50))),
+    #[cfg(feature = "peers")]
+    without_index(kind("commitlog", Role::Peer, peer::commitlog::open)),
+    #[cfg(feature = "peers")]
+    kind("redb", Role::Peer, peer::redb::open),
+    #[cfg(feature = "peers")]
+    kind("fjall", Role::Peer, peer::fjall::open),
+    #[cfg(feature = "peers")]
+    kind("sqlite", Role::Peer, peer::sqlite::open),
 ];
 
 impl Kind {
@@ -249,16 +304,17 @@ mod tests {
         Setup { directory: directory.path().to_owned(), segment_bytes: SEGMENT_BYTES, room_bytes: 8 << 20 }
     }
 
-    /// Runs a test on every log; one that the file system refuses is left out.
+    /// Runs a test on every log; one that the file system refuses, or a peer that cannot do all of it, is left out.
     fn on_every_log(test: impl Fn(&Kind, &Setup, Box<dyn Log>) -> Result<()>) {
         for kind in KINDS {
             let directory = tempfile::tempdir().expect("a directory");
             let setup = setup(&directory);
             match kind.open(&setup) {
                 Err(error) if error.is::<Unsupported>() => {}
-                opened => opened
-                    .and_then(|log| test(kind, &setup, log))
-                    .unwrap_or_else(|error| panic!("{}: {error:#}", kind.name)),
+                opened => match opened.and_then(|log| test(kind, &setup, log)) {
+                    Err(error) if kind.role == Role::Peer && error.is::<Unsupported>() => {}
+                    tested => tested.unwrap_or_else(|error| panic!("{}: {error:#}", kind.name)),
+                },
             }
         }
     }
@@ -276,7 +332,12 @@ mod tests {
             append(&*log, 0, 1..2, &payload, Durability::Durable)?;
             append(&*log, 0, 2..102, &payload, Durability::Durable)?;
             append(&*log, 0, 102..202, &payload, Durability::Buffered)?;
-            log.append_in_flight(202, 300, 64, &payload)?;
+            match log.append_in_flight(202, 300, 64, &payload) {
+                Err(error) if kind.role == Role::Peer && error.is::<Unsupported>() => {
+                    append(&*log, 0, 202..502, &payload, Durability::Durable)?;
+                }
+                appended => appended?,
+            }
             assert_eq!(log.verify(0, 1..502, &payload)?, 501);
             log.close()?;
             let log = kind.open(setup)?;
@@ -290,7 +351,12 @@ mod tests {
         let payload = Payload::new(300);
         on_every_log(|kind, setup, log| {
             log.append_from_threads(8, 1, 20, &payload, Durability::Durable)?;
-            log.append_to_groups(8, 21, &payload)?;
+            match log.append_to_groups(8, 21, &payload) {
+                Err(error) if kind.role == Role::Peer && error.is::<Unsupported>() => {
+                    log.append_from_threads(8, 21, 1, &payload, Durability::Durable)?;
+                }
+                appended => appended?,
+            }
             let next = match log.append_from_threads(8, 22, 20, &payload, Durability::Buffered) {
                 Err(error) if error.is::<Unsupported>() => 22,
                 appended => appended.map(|_| 42)?,
@@ -383,12 +449,13 @@ mod tests {
     #[test]
     fn every_durable_append_is_flushed() {
         let payload = Payload::new(300);
-        on_every_log(|_, _, log| {
-            let before = log.counters().flushes;
+        on_every_log(|kind, _, log| {
+            let flushes = || log.counters().map(|counters| counters.flushes);
+            let before = flushes();
             for index in 1..51 {
                 append(&*log, 0, index..index + 1, &payload, Durability::Durable)?;
             }
-            assert!(log.counters().flushes >= before + 50);
+            assert!(flushes() >= before.map(|before| before + 50), "{}", kind.name);
             log.close()
         });
     }

@@ -313,8 +313,8 @@ impl Log for Raw {
         Ok(self.state().held.bounds.clone())
     }
 
-    fn counters(&self) -> Counters {
-        self.state().counters
+    fn counters(&self) -> Option<Counters> {
+        Some(self.state().counters)
     }
 
     fn is_steady(&self) -> bool {

@@ -201,8 +201,8 @@ impl Log for Shortest {
         Ok(self.state().group(group)?.bounds())
     }
 
-    fn counters(&self) -> Counters {
-        self.state().counters
+    fn counters(&self) -> Option<Counters> {
+        Some(self.state().counters)
     }
 
     fn is_steady(&self) -> bool {
