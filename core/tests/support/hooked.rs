@@ -4,6 +4,7 @@
 use duramen::io::{Access, Directory, Disk, File, Lock, OperationKind};
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,6 +23,9 @@ pub(crate) struct Call<'a> {
 /// What is told. It may keep the call waiting.
 pub(crate) trait Hook: Debug + Send + Sync {
     fn before(&self, call: &Call<'_>);
+
+    /// These bytes of a file are to be sent on by the page cache, which changes nothing that can be seen.
+    fn before_writeback(&self, _name: &str, _bytes: &Range<u64>) {}
 }
 
 /// A disk with a hook.
@@ -179,5 +183,11 @@ impl File for HookedFile {
     fn sync_data(&self) -> io::Result<()> {
         self.call(OperationKind::SyncData, 0, 0);
         self.file.sync_data()
+    }
+
+    fn begin_writeback(&self, bytes: Range<u64>) {
+        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.hook.before_writeback(&name, &bytes);
+        self.file.begin_writeback(bytes);
     }
 }
