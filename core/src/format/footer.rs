@@ -214,14 +214,14 @@ pub(crate) struct Collector {
 
 impl Collector {
     /// Adds a batch: its number counted from the first one of the segment, and where its bodies begin.
-    pub(crate) fn add(&mut self, batch: u64, bodies_at: u64, records: &[Record], contents: Vec<Content>) {
+    pub(crate) fn add(&mut self, batch: u64, bodies_at: u64, records: &[Record], contents: &[Content]) {
         for (record, content) in records.iter().zip(contents) {
             match content {
-                Content::Entries(pieces) => self.add_entries(batch, bodies_at, record, &pieces),
+                Content::Entries(pieces) => self.add_entries(batch, bodies_at, record, pieces),
                 small => {
                     self.merged.add(*record);
                     self.bytes += RECORD_BYTES as u64 + record.body_bytes;
-                    self.push(small);
+                    self.push(small.clone());
                 }
             }
         }
@@ -311,10 +311,10 @@ mod tests {
         let vote = Record { body_bytes: 32, sum: 0xc584_9183, ..record(7, Kind::HardState, 0, 0, 0) };
         let mut collector = Collector::default();
         let (first, entries) = append(5, 2, 83, false);
-        collector.add(0, 8560, &[first, vote], vec![entries, Content::HardState(state)]);
+        collector.add(0, 8560, &[first, vote], &[entries, Content::HardState(state)]);
         for (batch, bodies_at, index) in [(1, 12_608, 7), (2, 12_816, 8)] {
             let (record, entry) = append(index, 1, 41, true);
-            collector.add(batch, bodies_at, &[record], vec![entry]);
+            collector.add(batch, bodies_at, &[record], &[entry]);
         }
         let (bytes, (expected, link, end)) = (collector.footer_bytes(), footer());
         assert_eq!(collector.footer(), expected);
@@ -390,7 +390,7 @@ mod tests {
         let records = golden::operations();
         let contents = golden::operation_contents();
         let mut collector = Collector::default();
-        collector.add(0, 9000, &records, contents.clone());
+        collector.add(0, 9000, &records, &contents);
         assert_eq!(HEADER_BYTES as u64 + share(&records, &contents), collector.footer_bytes());
     }
 
@@ -441,7 +441,7 @@ mod tests {
                     }
                 }
                 shares += share(&records, &contents);
-                collector.add(number, end + 144, &records, contents);
+                collector.add(number, end + 144, &records, &contents);
                 end = round_up(end + 144 + at as u64, BATCH_ALIGN_BYTES);
             }
             let (taken, footer) = (collector.footer_bytes(), collector.footer());

@@ -1,8 +1,9 @@
 //! The footer of a sealed segment: read when a store is opened, written when a later segment has become durable.
 //!
 //! A footer repeats what the batches say. So whatever is wrong with one that is read, or with reading it, makes it absent:
-//! the batches are there. One is made from the batches as they lie on the disk, each of them verified on the way; bytes
-//! that are damaged get no footer that says otherwise.
+//! the batches are there. One is made from what this process has written, which need not be read again. Where it did not write
+//! all of the segment, it is made from the batches as they lie on the disk, each of them verified on the way; bytes that are
+//! damaged get no footer then.
 #![forbid(unsafe_code)]
 
 use super::Segment;
@@ -93,36 +94,68 @@ impl Segment {
         }
     }
 
-    /// Gives a segment that ends there its footer, flushed when this returns, unless it has one. The segment must be durable to
-    /// its end, and the next one begun durably. An error leaves a footer that is whole, or none that counts.
-    pub(crate) fn seal(&self, end: &Link, is_to_end: impl Fn() -> bool, bugs: Bugs) -> Result<Sealing> {
+    /// Gives a segment that ends there its footer, flushed when this returns, unless it has one: from what was written, if that
+    /// is all of it, else from the batches on the disk. The segment must be durable to its end, and the next one begun durably.
+    /// An error leaves a footer that is whole, or none that counts.
+    pub(crate) fn seal(
+        &self,
+        end: &Link,
+        written: Option<Written>,
+        is_to_end: impl Fn() -> bool,
+        bugs: Bugs,
+    ) -> Result<Sealing> {
         if self.has_footer(end)? {
             return Ok(Sealing::There);
         }
         let room = self.header.capacity.saturating_sub(place(end.end));
+        let told = match written.filter(|written| written.next == end.sequence + 1) {
+            Some(written) => self.own_link()?.filter(|link| link.sequence + 1 == written.first).map_or_else(
+                || Err(Sealing::Damaged("its first batch has no link".into())),
+                |link| Ok((link, written.collector)),
+            ),
+            None => self.collect(end, room, is_to_end, bugs)?,
+        };
+        match told {
+            Ok((_, collector)) if collector.footer_bytes() > room => Ok(Sealing::LeftOut),
+            Ok((link, collector)) => self.write_footer(&collector.footer(), link, *end).map(|()| Sealing::Written),
+            Err(sealing) => Ok(sealing),
+        }
+    }
+
+    /// The link that the first batch carries.
+    fn own_link(&self) -> Result<Option<Link>> {
+        let first = Scanner::new(self, true)?.sighting(SEGMENT_START)?;
+        Ok(first.and_then(|first| first.supplement?.link))
+    }
+
+    /// Reads what the batches on the disk say, each of them verified on the way, as far as there is room for it.
+    fn collect(
+        &self,
+        end: &Link,
+        room: u64,
+        is_to_end: impl Fn() -> bool,
+        bugs: Bugs,
+    ) -> Result<std::result::Result<(Link, Collector), Sealing>> {
         let mut batches = Batches::of(self, end)?;
-        let (mut collector, mut first) = (Collector::default(), None);
+        let mut written = None;
         while !batches.is_done() {
             if is_to_end() {
-                return Ok(Sealing::BrokenOff);
+                return Ok(Err(Sealing::BrokenOff));
             }
-            let ScannedBatch { header, mut records, mut contents, bodies_at, .. } = match batches.next()? {
+            let ScannedBatch { header, records, contents, bodies_at, .. } = match batches.next()? {
                 Ok(batch) => batch,
-                Err(Bad::Damaged(detail) | Bad::Newer(detail)) => return Ok(Sealing::Damaged(detail)),
+                Err(Bad::Damaged(detail) | Bad::Newer(detail)) => return Ok(Err(Sealing::Damaged(detail))),
             };
-            if bugs.has(Bug::FooterOfRanges) {
-                (records, contents) = ranges_alone(records, contents);
-            }
-            let first = *first.get_or_insert(header.sequence);
-            collector.add(header.sequence - first, bodies_at, &records, contents);
-            if collector.footer_bytes() > room {
-                return Ok(Sealing::LeftOut);
+            let written = written.get_or_insert_with(|| Written::from(header.sequence));
+            written.add(header.sequence, bodies_at, &records, &contents, bugs);
+            if written.collector.footer_bytes() > room {
+                return Ok(Err(Sealing::LeftOut));
             }
         }
-        match batches.link {
-            Some(link) => self.write_footer(&collector.footer(), link, *end).map(|()| Sealing::Written),
-            None => Ok(Sealing::Damaged("its first batch has no link".into())),
-        }
+        Ok(match (batches.link, written) {
+            (Some(link), Some(written)) => Ok((link, written.collector)),
+            _ => Err(Sealing::Damaged("its first batch has no link".into())),
+        })
     }
 
     fn write_footer(&self, footer: &Footer, link: Link, end: Link) -> Result<()> {
@@ -132,6 +165,37 @@ impl Segment {
         let written = self.file.write_all_at(place(end.end), &bytes);
         written.map_err(|error| Error::io("write the footer of", self.name(), error))?;
         self.file.sync_data().map_err(|error| Error::io("flush the footer of", self.name(), error))
+    }
+}
+
+/// What the batches of a segment did, from its first one on.
+#[derive(Debug)]
+pub(crate) struct Written {
+    first: u64,
+    next: u64,
+    collector: Collector,
+}
+
+impl Written {
+    /// Of a segment that begins with this batch.
+    pub(crate) fn from(first: u64) -> Written {
+        Written { first, next: first, collector: Collector::default() }
+    }
+
+    /// Adds a batch, with where its bodies begin. One that does not follow is left out, and so are all behind it.
+    pub(crate) fn add(&mut self, sequence: u64, bodies_at: u64, records: &[Record], contents: &[Content], bugs: Bugs) {
+        if sequence != self.next {
+            return;
+        }
+        self.next += 1;
+        let batch = sequence - self.first;
+        match bugs.has(Bug::FooterOfRanges) {
+            true => {
+                let (records, contents) = ranges_alone(records, contents);
+                self.collector.add(batch, bodies_at, &records, &contents);
+            }
+            false => self.collector.add(batch, bodies_at, records, contents),
+        }
     }
 }
 
@@ -181,12 +245,12 @@ impl<'a> Batches<'a> {
 }
 
 /// What a footer must not be: the entries that the batches brought, and nothing of what removed any.
-fn ranges_alone(records: Vec<Record>, contents: Vec<Content>) -> (Vec<Record>, Vec<Content>) {
+fn ranges_alone(records: &[Record], contents: &[Content]) -> (Vec<Record>, Vec<Content>) {
     let removes = |record: &Record| matches!(record.kind, Kind::Truncate | Kind::Remove);
-    let kept = records.into_iter().zip(contents).filter(|(record, _)| !removes(record));
+    let kept = records.iter().zip(contents).filter(|(record, _)| !removes(record));
     kept.map(|(record, content)| match record.kind {
-        Kind::Append | Kind::Replace => (Record { kind: Kind::Put, ..record }, content),
-        _ => (record, content),
+        Kind::Append | Kind::Replace => (Record { kind: Kind::Put, ..*record }, content.clone()),
+        _ => (*record, content.clone()),
     })
     .unzip()
 }

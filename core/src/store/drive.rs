@@ -5,14 +5,16 @@
 #![forbid(unsafe_code)]
 
 use super::followers::Until;
-use super::shared::{Core, Shared};
-use crate::commit::{Action, Flush, Write};
+use super::shared::{Core, Readable, Shared};
+use crate::commit::{Action, Flush, Sealed, Write};
 use crate::error::{Error, Result};
+use crate::format::segment::SEGMENT_START;
 use crate::io::AlignedBuffer;
 use crate::number::size;
-use crate::planted::Bug;
+use crate::planted::{Bug, Bugs};
 use crate::replay::{operations, with_places};
 use crate::segment::Segment;
+use crate::segment::footer::Written;
 use std::mem;
 use std::sync::MutexGuard;
 use std::thread;
@@ -172,14 +174,7 @@ impl Shared {
         drop(core);
         let mut freed = Vec::new();
         for Returned { write, buffer } in &mut shown {
-            for batch in &write.batches {
-                let places = with_places(write.segment.number, batch.bodies_at());
-                for (group, operation) in operations(&batch.sealed.records, &batch.sealed.contents, places) {
-                    let applied = readable.state.apply(group, operation, write.segment.number);
-                    applied.expect("what was accepted applies in the same order");
-                }
-            }
-            readable.written = write.through;
+            readable.show(write, self.options.bugs);
             buffer.resize(buffer.len().min(size(write.end() - write.offset)), 0);
             readable.recent.add(write.segment.number, write.offset, mem::take(buffer), &mut freed);
         }
@@ -193,6 +188,29 @@ impl Shared {
         core.keep_buffers(freed);
         core.keep_spent(shown);
         core
+    }
+}
+
+impl Readable {
+    /// Shows a write that follows on what is shown, and keeps what its segment's footer will say of it.
+    fn show(&mut self, write: &Write, bugs: Bugs) {
+        let segment = write.segment.number;
+        let first = write.through + 1 - write.batches.len() as u64;
+        for (sequence, batch) in (first..).zip(&write.batches) {
+            let Sealed { records, contents, .. } = &batch.sealed;
+            let bodies_at = batch.bodies_at();
+            for (group, operation) in operations(records, contents, with_places(segment, bodies_at)) {
+                let applied = self.state.apply(group, operation, segment);
+                applied.expect("what was accepted applies in the same order");
+            }
+            if batch.offset == SEGMENT_START {
+                self.unsealed.insert(segment, Written::from(sequence));
+            }
+            if let Some(written) = self.unsealed.get_mut(&segment) {
+                written.add(sequence, bodies_at, records, contents, bugs);
+            }
+        }
+        self.written = write.through;
     }
 }
 

@@ -273,6 +273,7 @@ impl Shared {
                 segments,
                 written: end.sequence,
                 recent: Recent::new(options.cache_bytes),
+                unsealed: BTreeMap::new(),
                 suspects: BTreeMap::new(),
             }),
             staged: Staged::default(),

@@ -25,6 +25,7 @@ use crate::places::Places;
 use crate::recovery::RecoveryReport;
 use crate::registry::lock;
 use crate::segment::Segment;
+use crate::segment::footer::Written;
 use crate::segment::manifest::Manifest;
 use crate::state::State;
 use std::collections::BTreeMap;
@@ -144,6 +145,8 @@ pub(crate) struct Readable {
     /// The last batch that `state` has.
     pub(crate) written: u64,
     pub(super) recent: Recent,
+    /// What was written to segments that have no footer yet, for those that were begun in this opening.
+    pub(super) unsealed: BTreeMap<u64, Written>,
     pub(super) suspects: Suspects,
 }
 
@@ -152,6 +155,7 @@ impl Readable {
     pub(super) fn release(&mut self, number: u64) -> Vec<AlignedBuffer> {
         self.segments.retain(|segment, _| *segment > number);
         self.suspects.retain(|_, (segment, _)| *segment > number);
+        self.unsealed.retain(|segment, _| *segment > number);
         self.recent.release(number)
     }
 

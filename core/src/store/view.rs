@@ -115,6 +115,7 @@ impl View {
                 segments,
                 written: end.sequence,
                 recent: Recent::new(0),
+                unsealed: BTreeMap::new(),
                 suspects: BTreeMap::new(),
             },
             end,

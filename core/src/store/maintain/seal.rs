@@ -1,7 +1,7 @@
 //! Sealing: a segment that is full and durable gets its footer, so that the next opening need not read its batches.
 //!
-//! What the footer tells is read back from the segment, so writers neither keep nor do anything for it. The worker seals
-//! without a lock. It holds the segment meanwhile as readers do: should that be released, its file is removed and not used
+//! What the footer tells is kept while it is written, in the form in which the footer tells it. Of a segment that another opening
+//! has begun it is read back. The worker seals without a lock. It holds the segment meanwhile as readers do: should that be released, its file is removed and not used
 //! again, and the footer goes with it. Where there is no worker, writes seal a few in passing, under the lock of the
 //! maintenance, as everything else.
 //!
@@ -113,7 +113,10 @@ impl Shared {
     fn seal_each(&self, unsealed: &[u64], most: usize, is_to_end: &dyn Fn() -> bool) -> Result<Option<u64>> {
         for number in &unsealed[..most.min(unsealed.len())] {
             match self.seal_one(*number, is_to_end)? {
-                Turn::Settled => drop(self.core().seals.settled.insert(*number)),
+                Turn::Settled => {
+                    self.core().seals.settled.insert(*number);
+                    self.readable().unsealed.remove(number);
+                }
                 // Those behind it are not, either.
                 Turn::NotYet(at) => return Ok(Some(at)),
                 Turn::BrokenOff => return Ok(Some(0)),
@@ -135,7 +138,8 @@ impl Shared {
             Some(Sighting { header, supplement: Some(Supplement { link: Some(link), .. }) })
                 if header.sequence <= durable && is_of(&link, &segment) =>
             {
-                segment.seal(&link, is_to_end, self.options.bugs)?
+                let written = self.readable().unsealed.remove(&number);
+                segment.seal(&link, written, is_to_end, self.options.bugs)?
             }
             _ if durable < placed => return Ok(Turn::NotYet(placed)),
             _ => Sealing::Damaged("the next segment has no link to it".into()),
