@@ -69,6 +69,8 @@ fn memory_follows_the_number_of_entries_and_not_their_data() {
 #[test]
 fn an_index_takes_six_bytes_for_a_batch_of_one_and_twelve_for_another() {
     for (entries_of, most_written, most_opened) in [(1, 13.0, 6.5), (2, 26.0, 12.5), (100, 26.0, 12.5)] {
+        // Until the segment is sealed, what its footer will say of the batch: 20 bytes, and room for growth.
+        let most_written = most_written + 24.0;
         let folder = tempfile::tempdir().unwrap();
         let store = Options::new().cache_bytes(0).open(folder.path()).unwrap();
         append_batches(&store.log(1), 1, 100, entries_of, 10);
@@ -149,8 +151,9 @@ fn many_terms_cost_a_run_each_and_many_groups_a_log_each() {
         }
     });
     let per_group = held / 10_000;
+    // Until the segment is sealed, what its footer will say of each is kept, too.
     println!("{per_run} bytes for an entry that begins a term, {per_group} for a group with one entry");
-    assert!(per_run < 300, "{per_run} bytes for each run");
+    assert!(per_run < 500, "{per_run} bytes for each run");
     assert!(per_group < 2_000, "{per_group} bytes for each group");
 }
 

@@ -33,8 +33,8 @@ const WRITE_BEHIND_BYTES: u64 = 4 << 20;
 /// The memory of a larger write is not kept for the next one, in bytes.
 const BUFFER_BYTES_MAX: usize = 2 << 20;
 
-/// Memory of so many writes is kept: two are under way, and what a third pushes out of the cache is taken by the next.
-const BUFFERS_MAX: usize = 4;
+/// Memory of so many writes is kept: as many as may be under way.
+const BUFFERS_MAX: usize = 2;
 
 impl Shared {
     /// Carries out actions, or waits while others do, until what the caller waits for is reached.

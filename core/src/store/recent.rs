@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::format::BLOCK_BYTES;
-use crate::io::AlignedBuffer;
+use crate::io::{AlignedBuffer, DIRECT_ALIGN_BYTES};
 use crate::number::size;
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,8 +18,8 @@ const LARGE_PARTS: u64 = 8;
 /// Writes are put together up to this size, so that a range of many small ones lies in few buffers.
 const SMALL_BYTES: usize = 16 << 10;
 
-/// What a buffer takes beside its bytes.
-const HELD_BYTES: u64 = 128;
+/// What a buffer takes beside its bytes, so that they begin at a block.
+const HELD_BYTES: u64 = 128 + DIRECT_ALIGN_BYTES as u64;
 
 /// At most so many bytes of the log's end, oldest first.
 pub(crate) struct Recent {
