@@ -260,6 +260,8 @@ pub(crate) const KINDS: &[Kind] = &[
     #[cfg(feature = "peers")]
     kind("wal-db", Role::Peer, peer::wal_db::open),
     #[cfg(feature = "peers")]
+    without_index(kind("nodedb-wal", Role::Peer, peer::nodedb_wal::open)),
+    #[cfg(feature = "peers")]
     kind("raft-io", Role::Peer, peer::raft_io::open),
     #[cfg(feature = "peers")]
     kind("raft-log", Role::Peer, |setup| peer::raft_log::open(setup, Duration::ZERO)),

@@ -6,6 +6,7 @@
 pub(super) mod commitlog;
 pub(super) mod fjall;
 mod groups;
+pub(super) mod nodedb_wal;
 pub(super) mod okaywal;
 mod places;
 pub(super) mod raft_engine;
