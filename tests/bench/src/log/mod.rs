@@ -269,6 +269,8 @@ pub(crate) const KINDS: &[Kind] = &[
     kind("raft-log-50us", Role::Peer, |setup| peer::raft_log::open(setup, Duration::from_micros(50))),
     #[cfg(feature = "peers")]
     without_index(kind("commitlog", Role::Peer, peer::commitlog::open)),
+    #[cfg(feature = "d-engine")]
+    kind("d-engine", Role::Peer, peer::d_engine::open),
     #[cfg(feature = "peers")]
     kind("redb", Role::Peer, peer::redb::open),
     #[cfg(feature = "peers")]

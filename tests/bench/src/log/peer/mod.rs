@@ -4,6 +4,8 @@
 //! in front of the data, or an index of places where a log keeps none.
 
 pub(super) mod commitlog;
+#[cfg(feature = "d-engine")]
+pub(super) mod d_engine;
 pub(super) mod fjall;
 mod groups;
 pub(super) mod nodedb_wal;
