@@ -275,6 +275,8 @@ pub(crate) const KINDS: &[Kind] = &[
     kind("redb", Role::Peer, peer::redb::open),
     #[cfg(feature = "peers")]
     kind("fjall", Role::Peer, peer::fjall::open),
+    #[cfg(feature = "rocksdb")]
+    kind("rocksdb", Role::Peer, peer::rocksdb::open),
     #[cfg(feature = "peers")]
     kind("sqlite", Role::Peer, peer::sqlite::open),
 ];

@@ -15,6 +15,8 @@ pub(super) mod raft_engine;
 pub(super) mod raft_io;
 pub(super) mod raft_log;
 pub(super) mod redb;
+#[cfg(feature = "rocksdb")]
+pub(super) mod rocksdb;
 pub(super) mod sqlite;
 pub(super) mod wal_db;
 
