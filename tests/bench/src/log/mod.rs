@@ -260,6 +260,8 @@ pub(crate) const KINDS: &[Kind] = &[
     #[cfg(feature = "peers")]
     kind("wal-db", Role::Peer, peer::wal_db::open),
     #[cfg(feature = "peers")]
+    without_index(kind("nodedb-wal", Role::Peer, peer::nodedb_wal::open)),
+    #[cfg(feature = "peers")]
     kind("raft-io", Role::Peer, peer::raft_io::open),
     #[cfg(feature = "peers")]
     kind("raft-log", Role::Peer, |setup| peer::raft_log::open(setup, Duration::ZERO)),
@@ -267,10 +269,14 @@ pub(crate) const KINDS: &[Kind] = &[
     kind("raft-log-50us", Role::Peer, |setup| peer::raft_log::open(setup, Duration::from_micros(50))),
     #[cfg(feature = "peers")]
     without_index(kind("commitlog", Role::Peer, peer::commitlog::open)),
+    #[cfg(feature = "d-engine")]
+    kind("d-engine", Role::Peer, peer::d_engine::open),
     #[cfg(feature = "peers")]
     kind("redb", Role::Peer, peer::redb::open),
     #[cfg(feature = "peers")]
     kind("fjall", Role::Peer, peer::fjall::open),
+    #[cfg(feature = "rocksdb")]
+    kind("rocksdb", Role::Peer, peer::rocksdb::open),
     #[cfg(feature = "peers")]
     kind("sqlite", Role::Peer, peer::sqlite::open),
 ];

@@ -4,14 +4,19 @@
 //! in front of the data, or an index of places where a log keeps none.
 
 pub(super) mod commitlog;
+#[cfg(feature = "d-engine")]
+pub(super) mod d_engine;
 pub(super) mod fjall;
 mod groups;
+pub(super) mod nodedb_wal;
 pub(super) mod okaywal;
 mod places;
 pub(super) mod raft_engine;
 pub(super) mod raft_io;
 pub(super) mod raft_log;
 pub(super) mod redb;
+#[cfg(feature = "rocksdb")]
+pub(super) mod rocksdb;
 pub(super) mod sqlite;
 pub(super) mod wal_db;
 
