@@ -139,6 +139,8 @@ pub(super) struct Begun {
     pub(super) watermark: u64,
     /// Is there a header in any segment behind the last begun one?
     pub(super) is_anything_behind: bool,
+    /// Up to which batch the first write to the last begun segment repeats what came before.
+    pub(super) repeated: Option<u64>,
 }
 
 impl Begun {
@@ -151,6 +153,7 @@ impl Begun {
             footers: BTreeMap::new(),
             watermark: slot.watermark.min(SEQUENCE_MAX),
             is_anything_behind: false,
+            repeated: None,
         };
         let seen = begun.look_at_newest(segments, slot)?;
         begun.last = begun.last.max(slot.end_segment.min(slot.highest_created));
@@ -185,6 +188,8 @@ impl Begun {
             let is_durable = sightings.iter().any(|sighting| self.holds_durable(&sighting.header));
             if self.links.contains_key(number) || is_durable {
                 self.last = *number;
+                let first = sightings.into_iter().find(|sighting| sighting.header.offset == SEGMENT_START);
+                self.repeated = first.and_then(|first| Some(first.supplement?.echo?.through));
                 break;
             }
             self.is_anything_behind |= !sightings.is_empty();

@@ -122,11 +122,11 @@ pub(crate) fn recover(directory: &dyn Directory, manifest: &Manifest, bugs: Bugs
     let watermark = if bugs.has(Bug::DamageCutAsTorn) { 0 } else { begun.watermark };
     let mut replay = Replay::new(bugs, watermark);
     for number in slot.first_live..=begun.last {
-        let known = known(&segments, &begun, number);
+        let known = known(&segments, &begun, number, slot.clean);
         match known.footer() {
             Some((header, footer)) => {
                 replay.footer(&known, header, &footer)?;
-                if number + 1 == begun.last {
+                if number + 1 == begun.last && begun.repeated.is_none_or(|through| through < header.end.sequence) {
                     replay.learn_unechoed(&known, &header.link)?;
                 }
             }
@@ -139,7 +139,7 @@ pub(crate) fn recover(directory: &dyn Directory, manifest: &Manifest, bugs: Bugs
     Ok(judge(replay, segments, &begun, slot))
 }
 
-fn known<'a>(segments: &'a Segments, begun: &'a Begun, number: u64) -> Known<'a> {
+fn known<'a>(segments: &'a Segments, begun: &'a Begun, number: u64, is_clean: bool) -> Known<'a> {
     let (segment, why) = match segments.found.get(&number) {
         Some(Found::Whole(segment)) => (Some(segment), ""),
         Some(Found::Headless(_, why)) => (None, why.as_str()),
@@ -154,6 +154,7 @@ fn known<'a>(segments: &'a Segments, begun: &'a Begun, number: u64) -> Known<'a>
         next: segments.found.get(&(number + 1)).and_then(Found::whole),
         next_link: begun.links.get(&(number + 1)).filter(|_| number < begun.last),
         last: number == begun.last,
+        is_clean,
         watermark: begun.watermark,
     }
 }

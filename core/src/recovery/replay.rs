@@ -41,6 +41,8 @@ pub(super) struct Known<'a> {
     pub(super) next: Option<&'a Segment>,
     pub(super) next_link: Option<&'a Link>,
     pub(super) last: bool,
+    /// Was the store closed? Then the disk has all that the page cache shows: what is read need not come from there.
+    pub(super) is_clean: bool,
     /// Everything up to this batch was durable.
     pub(super) watermark: u64,
 }
@@ -208,7 +210,7 @@ impl Replay {
     /// Applies the batches that follow each other, and what can be had behind a gap, at most up to where the next link says
     /// that the segment ends.
     fn walk(&mut self, segment: &Segment, known: &mut Known<'_>) -> Result<Stop> {
-        let mut scanner = Scanner::new(segment, known.last)?;
+        let mut scanner = Scanner::new(segment, known.last && !known.is_clean)?;
         let (mut position, mut seen) = (SEGMENT_START, None);
         let next_link = known.next_link;
         let is_open =

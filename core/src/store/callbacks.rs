@@ -50,6 +50,12 @@ impl Due {
 }
 
 impl Core {
+    /// Has any function an answer by now?
+    fn is_any_due(&self) -> bool {
+        let first = self.callbacks.0.front();
+        first.is_some_and(|(position, _)| *position <= self.commit.durable() || self.check_writable().is_err())
+    }
+
     /// Takes out what has an answer by now: everything after a failure or the end, else what is durable.
     fn due(&mut self) -> Due {
         let durable = self.commit.durable();
@@ -73,7 +79,7 @@ impl Shared {
 
     /// Calls what is due, without holding the lock meanwhile.
     pub(super) fn call_due<'a>(&'a self, mut core: MutexGuard<'a, Core>) -> MutexGuard<'a, Core> {
-        if core.callbacks.0.is_empty() {
+        if !core.is_any_due() {
             return core;
         }
         let due = core.due();
