@@ -176,7 +176,7 @@ def supplement_of(header: Header, data: memoryview) -> tuple[Link | None, Echo |
 
 def link_of(fields: Fields) -> Link:
     link = Link(fields.number(8), fields.bytes(16), fields.number(8), fields.number(8), fields.number(8))
-    if link.segment == 0 and any((*link.salt, link.end, link.sequence, link.sums)):
+    if link.segment == 0 and any((*link.salt, link.end, link.sums)):
         fields.fail("the link of the first segment is not zero", LINK)
     return link
 

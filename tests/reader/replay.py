@@ -50,7 +50,9 @@ class Replay:
             link = segment.link or told.get(segment.number) or (footers[0] if footers else None)
             if link and (told.get(segment.number, link) != link):
                 self.damages.append(Damage(segment.file, BATCHES, "an echo tells another link than the first batch"))
-            if link and link.segment != segment.number - 1:
+            # What is lost before a link that names no segment was in files that are gone.
+            is_first = link and link.segment == 0 and link.sequence > 0
+            if link and link.segment != segment.number - 1 and not is_first:
                 self.damages.append(Damage(segment.file, BATCHES, f"the link names segment {link.segment}"))
             links.append(link)
         # Or a durable batch behind the first one is there.
@@ -70,8 +72,8 @@ class Replay:
             next_link = self.links[at + 1] if at + 1 < len(self.links) else None
             is_last = at + 1 == len(self.links)
             if link and link.sequence > self.sequence:
-                # Nothing before it is known, unless this is where the store begins.
-                if at > 0:
+                # Nothing before it is known, unless no segment was before it.
+                if at > 0 or link.segment == 0:
                     self.lose(self.sequence + 1, link.sequence, Damage(segment.file, BATCHES, "batches are missing"))
                 self.sequence, self.sums = link.sequence, link.sums
             if is_last:

@@ -8,6 +8,7 @@ use super::body;
 use super::directory::{Kind, RECORD_BYTES, Record, decode_records};
 use super::fields::{Reader, Writer, u32_at};
 use super::piece::{Cutter, ENTRY_BYTES_MAX, Piece};
+use super::segment::SEGMENT_START;
 use super::snapshot::SnapshotMeta;
 use super::supplement::Supplement;
 use super::{BATCH_ALIGN_BYTES, Bad, Decoded, Salt, mismatch, round_up};
@@ -103,6 +104,9 @@ impl Header {
         }
         if (self.segment, self.offset) != (segment, offset) {
             return Err(mismatch("the batch header's place", (segment, offset), (self.segment, self.offset)));
+        }
+        if self.has_link && offset != SEGMENT_START {
+            return Err(Bad::Damaged("a link in a batch that is not the first of its segment".into()));
         }
         match self.batch_bytes().and_then(|bytes| offset.checked_add(bytes)) {
             Some(end) if end <= capacity => Ok(()),

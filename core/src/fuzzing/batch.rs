@@ -8,7 +8,7 @@ use crate::format::directory::RECORD_BYTES;
 use crate::format::segment::SEGMENT_START;
 use crate::format::supplement::{LINK_BYTES, Link};
 use crate::format::{BATCH_ALIGN_BYTES, Salt};
-use crate::number::size;
+use crate::number::{size, within_segment};
 
 const MAGIC: &[u8] = b"dBat";
 const ENTRY_HEADER_BYTES: usize = 40;
@@ -111,6 +111,9 @@ fn patch(bytes: &mut [u8], place: &mut Place) -> Option<usize> {
 
 /// What stands behind a header. Returns what the batch takes, if it is whole.
 fn patch_behind(bytes: &mut [u8], leaves: impl Fn(u8) -> bool, place: &Place) -> Option<usize> {
+    if place.at.end != SEGMENT_START && !leaves(LINK) {
+        cut_link(bytes)?;
+    }
     let (count, supplement_bytes) = (u32_of(bytes, 76)? as usize, u32_of(bytes, 84)? as usize);
     let supplement_at = HEADER_BYTES.checked_add(count.checked_mul(RECORD_BYTES)?)?;
     let bodies_at = supplement_at.checked_add(supplement_bytes)?;
@@ -142,6 +145,24 @@ fn patch_behind(bytes: &mut [u8], leaves: impl Fn(u8) -> bool, place: &Place) ->
         set_crc(bytes, 80, supplement_at..bodies_at);
     }
     end
+}
+
+/// Only the first batch of a segment has a link: takes it out of another.
+fn cut_link(bytes: &mut [u8]) -> Option<()> {
+    let supplement_bytes = u32_of(bytes, 84)?.checked_sub(within_segment(LINK_BYTES));
+    if u16::from_le_bytes([bytes[88], bytes[89]]) & HAS_LINK == 0 {
+        return Some(());
+    }
+    bytes[88] &= !1;
+    let supplement_at = HEADER_BYTES.checked_add((u32_of(bytes, 76)? as usize).checked_mul(RECORD_BYTES)?)?;
+    let link_end = supplement_at.checked_add(LINK_BYTES)?;
+    if let Some(left) = supplement_bytes
+        && link_end <= bytes.len()
+    {
+        bytes.copy_within(link_end.., supplement_at);
+        set(bytes, 84, &left.to_le_bytes());
+    }
+    Some(())
 }
 
 fn patch_link(bytes: &mut [u8], at: usize, link: &Link) {

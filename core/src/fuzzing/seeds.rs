@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::golden::Golden;
-use super::{footer, manifest, snapshot_header};
+use super::{footer, manifest, segment, snapshot_header};
 use crate::format::BATCH_ALIGN_BYTES;
 use crate::format::batch::{HEADER_BYTES, Header};
 use crate::format::directory::{Kind, RECORD_BYTES, Record};
@@ -13,6 +13,7 @@ use crate::number::{size, within_segment};
 
 /// As many as hold writes of every kind.
 const SEGMENTS: usize = 8;
+const SEGMENT_SEED_BYTES: usize = 5000;
 
 /// A seed: the target, its own name, its bytes.
 pub type Seed = (&'static str, String, Vec<u8>);
@@ -34,15 +35,21 @@ pub fn seeds() -> Vec<Seed> {
         ("both", [2, 0, 16, 0]),
         ("behind", [3, 2, 0, 0]),
     ];
+    // Each with all that can be done with a store, with some of it, and twice with little.
+    let mut depths = [0, 2, 1, 2].into_iter().cycle();
     for (name, choices) in ways {
-        for (number, some) in batches.chunks(5).enumerate() {
-            add("segment", &format!("{name}-{number}"), [&choices[..], &some.concat()].concat());
+        let begin = |deep: u8| [choices[0] | deep << segment::DEPTH_AT, choices[1], choices[2], choices[3]].to_vec();
+        for (number, some) in in_few(&batches).into_iter().enumerate() {
+            let bytes = [begin(depths.next().unwrap_or_default()), some].concat();
+            add("segment", &format!("{name}-{number}"), bytes);
         }
-        add("segment", &format!("{name}-losses"), [&choices[..], &batches[0], &losses, &batches[1]].concat());
+        let bytes = [begin(0), batches[0].clone(), losses.clone(), batches[1].clone()].concat();
+        add("segment", &format!("{name}-losses"), bytes);
     }
     for segment in 0..3u8 {
         let bytes = footer::GOLDEN.footer_bytes(segment.into());
         add("footer", &format!("footer-{segment}"), [&[segment, 0], &bytes[..]].concat());
+        add("footer", &format!("footer-{segment}-once"), [&[segment, footer::ONCE], &bytes[..]].concat());
     }
     let (slot, saved) = (manifest::GOLDEN.slot, &snapshot_header::SAVED.file);
     let changed = [
@@ -56,14 +63,35 @@ pub fn seeds() -> Vec<Seed> {
     for (name, slot) in changed {
         let one = slot.encode()[..SLOT_BYTES].to_vec();
         add("manifest", name, [&[0], &one[..]].concat());
-        add("manifest", &format!("{name}-twice"), [&[1], &one[..], &one].concat());
+        add("manifest", &format!("{name}-twice"), [&[1 | 1 << manifest::DEPTH_AT], &one[..], &one].concat());
+        add("manifest", &format!("{name}-once"), [&[2 << manifest::DEPTH_AT], &one[..]].concat());
     }
     let header = &saved[..snapshot::HEADER_BYTES];
     for left in [0, 1, 4, 8, 16, 32, 64, 128] {
-        add("snapshot_header", &format!("left-{left}"), [&[left], header].concat());
+        add("snapshot_header", &format!("left-{left}"), [&[left, 2], header].concat());
+        add(
+            "snapshot_header",
+            &format!("left-{left}-decoded"),
+            [&[left, snapshot_header::DECODED_ONLY], header].concat(),
+        );
     }
-    add("snapshot_header", "with-data", [&[0], header, &saved[snapshot::HEADER_BYTES..][..200]].concat());
+    for (name, deep) in [("written", 0), ("twice", 1), ("once", 2)] {
+        let bytes = [&[0, deep], header, &saved[snapshot::HEADER_BYTES..][..200]].concat();
+        add("snapshot_header", &format!("with-data-{name}"), bytes);
+    }
     seeds
+}
+
+/// Batches one behind the other, as many as a short input holds.
+fn in_few(batches: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut few = vec![Vec::new()];
+    for batch in batches {
+        if few.last().is_some_and(|some| !some.is_empty() && some.len() + batch.len() > SEGMENT_SEED_BYTES) {
+            few.push(Vec::new());
+        }
+        few.last_mut().expect("there is one").extend_from_slice(batch);
+    }
+    few
 }
 
 /// A batch that tells of losses, whose place and checksums are made right by whoever takes it.

@@ -3,7 +3,7 @@
 
 use super::bytes::{choices, set, set_crc};
 use super::golden::{DIRECTORY, Golden, SNAPSHOT_CONFIG, SNAPSHOT_DATA, SNAPSHOT_GROUP, data, options, overwrite};
-use super::opening::{open_and_read, write_and_reopen};
+use super::opening::{Depth, open_and_read, write_and_reopen};
 use crate::format::snapshot::{self, DATA_AT, SnapshotHeader, SnapshotMeta, snapshot_number};
 use crate::io::Disk;
 use crate::store::Loss;
@@ -20,6 +20,8 @@ const SIZES: u8 = 16;
 const CRCS: u8 = 32;
 const TAIL: u8 = 64;
 const CRC: u8 = 128;
+/// In the second byte.
+pub(super) const DECODED_ONLY: u8 = 4;
 
 pub(super) struct Saved {
     golden: Golden,
@@ -41,10 +43,11 @@ pub(super) static SAVED: LazyLock<Saved> = LazyLock::new(|| {
     Saved { golden, name, file }
 });
 
-/// A byte of choices, then the header. What stands behind it lies over data and configuration.
+/// Two bytes of choices: what is left as it is, and how much is done with a store, which may be nothing. Then the header. What
+/// stands behind it lies over data and configuration.
 pub fn snapshot_header(input: &[u8]) {
     decode(input);
-    let ([left], bytes) = choices(input);
+    let ([left, deep], bytes) = choices(input);
     decode(bytes);
     let Saved { golden, name, file } = &*SAVED;
     if bytes.len() < snapshot::HEADER_BYTES {
@@ -54,12 +57,16 @@ pub fn snapshot_header(input: &[u8]) {
     let mut header = header.to_vec();
     patch(&mut header, file, |what| left & what != 0);
     decode(&header);
+    if deep & DECODED_ONLY != 0 {
+        return;
+    }
     let is_sound = header == file[..snapshot::HEADER_BYTES] && rest.is_empty();
     let disk = golden.disk.kill();
     overwrite(&disk, name, 0, &header);
     let behind = &file[usize::try_from(DATA_AT).expect("small")..];
     overwrite(&disk, name, DATA_AT, &rest[..rest.len().min(behind.len())]);
-    let opened = open_and_read(&disk, |options| options, &mut |group, entry| {
+    let depth = Depth::of(deep);
+    let opened = open_and_read(&disk, |options| options, depth, &mut |group, entry| {
         assert_eq!(entry.data, data(group, entry.index, entry.term), "entry {} of group {group}", entry.index);
     });
     let Some((disk, store)) = opened else { return };
@@ -74,7 +81,9 @@ pub fn snapshot_header(input: &[u8]) {
         }
         found => assert!(!is_sound, "{found:?}"),
     }
-    write_and_reopen((disk, store));
+    if depth == Depth::Written {
+        write_and_reopen((disk, store));
+    }
 }
 
 /// What was decoded must be what is encoded.

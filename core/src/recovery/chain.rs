@@ -18,8 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Where more files than this are missing it is the manifest that is wrong, and going through all of them might never end.
 const MISSING_MAX: u64 = 1 << 12;
 
+/// No segment that is believed has a higher number: others are to come behind it.
+const NUMBER_MAX: u64 = u64::MAX - MISSING_MAX;
+
 /// No batch that is believed has a higher number, whatever a header calls durable: others are to come behind it.
-pub(super) const SEQUENCE_MAX: u64 = u64::MAX - 4;
+pub(super) const SEQUENCE_MAX: u64 = u64::MAX / 2;
 
 /// A segment as it was found.
 #[derive(Debug)]
@@ -65,12 +68,13 @@ impl Segments {
     /// that the manifest does not count may be in any state.
     pub(super) fn open(directory: &dyn Directory, names: &[String], slot: &Slot) -> Result<Segments> {
         let mut segments = Segments::default();
-        for number in names.iter().filter_map(|name| segment_number(name)).filter(|number| *number >= slot.first_live) {
+        let numbers = names.iter().filter_map(|name| segment_number(name));
+        for number in numbers.filter(|number| (slot.first_live..=NUMBER_MAX).contains(number)) {
             let found = segments.open_one(directory, number, slot)?;
             segments.found.insert(number, found);
         }
         let counted = slot.highest_created.saturating_sub(slot.first_live);
-        if counted > segments.found.len() as u64 + MISSING_MAX {
+        if counted > segments.found.len() as u64 + MISSING_MAX || slot.highest_created > NUMBER_MAX {
             let detail = format!("it counts segments {} to {}", slot.first_live, slot.highest_created);
             return Err(Error::Corrupt { file: MANIFEST_NAME.into(), offset: 0, batch: None, detail });
         }

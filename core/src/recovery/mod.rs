@@ -118,11 +118,26 @@ pub(crate) fn recover(directory: &dyn Directory, manifest: &Manifest, bugs: Bugs
     let slot = &manifest.slot;
     let names = directory.list().map_err(|error| Error::io("list", "the directory", error))?;
     let mut segments = Segments::open(directory, &names, slot)?;
-    let begun = Begun::find(&mut segments, slot)?;
+    let mut begun = Begun::find(&mut segments, slot)?;
+    let mut replay = loop {
+        let replay = replay_all(&segments, &begun, slot, bugs)?;
+        // What was read back is durable from now on. The next opening believes more around damage for that: so does this one.
+        if replay.damaged.is_empty() || replay.end.sequence <= begun.watermark {
+            break replay;
+        }
+        begun.watermark = replay.end.sequence;
+    };
+    judge_rest(&mut replay, &segments, &begun, slot);
+    lose_missing_snapshots(&mut replay.state, &names);
+    replay.state.shrink();
+    Ok(judge(replay, segments, &begun, slot))
+}
+
+fn replay_all(segments: &Segments, begun: &Begun, slot: &Slot, bugs: Bugs) -> Result<Replay> {
     let watermark = if bugs.has(Bug::DamageCutAsTorn) { 0 } else { begun.watermark };
     let mut replay = Replay::new(bugs, watermark);
     for number in slot.first_live..=begun.last {
-        let known = known(&segments, &begun, number, slot.clean);
+        let known = known(segments, begun, number, slot.clean);
         match known.footer() {
             Some((header, footer)) => {
                 replay.footer(&known, header, &footer)?;
@@ -133,10 +148,7 @@ pub(crate) fn recover(directory: &dyn Directory, manifest: &Manifest, bugs: Bugs
             None => replay.segment(known)?,
         }
     }
-    judge_rest(&mut replay, &segments, &begun, slot);
-    lose_missing_snapshots(&mut replay.state, &names);
-    replay.state.shrink();
-    Ok(judge(replay, segments, &begun, slot))
+    Ok(replay)
 }
 
 fn known<'a>(segments: &'a Segments, begun: &'a Begun, number: u64, is_clean: bool) -> Known<'a> {
@@ -161,14 +173,14 @@ fn known<'a>(segments: &'a Segments, begun: &'a Begun, number: u64, is_clean: bo
 
 /// After an unclean stop nobody knows how far the log reached in a file that is missing, cut short, or without a header.
 fn judge_rest(replay: &mut Replay, segments: &Segments, begun: &Begun, slot: &Slot) {
-    let is_told = replay.end.sequence >= replay.watermark && slot.clean;
+    // A log that goes on behind the clean mark's end was written after it.
+    let is_told = slot.clean && replay.end.sequence == slot.watermark && slot.watermark == replay.watermark;
     let from = if begun.last < slot.first_live { slot.first_live } else { begun.last };
     if let Some(flaw) = segments.flaws_from(from).find(|_| !is_told) {
         replay.lose_end(flaw.segment, &flaw.detail);
     } else if replay.end.sequence < replay.watermark {
         let detail = format!("no segment holds a batch, but those up to {} were durable", replay.watermark);
         replay.lose_end(from, &detail);
-        replay.end.sequence = replay.watermark;
     }
 }
 

@@ -26,6 +26,9 @@ use crate::segment::scan::{ScannedBatch, Scanner, Sighting};
 use crate::state::{Aspect, Group, Operation, State};
 use std::collections::BTreeSet;
 
+/// What is told of more lost batches than this is not repeated. No flush covers as many.
+const TOLD_KEPT_MAX: u64 = 1 << 16;
+
 /// What is known of a begun segment from elsewhere.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<'a> {
@@ -176,7 +179,11 @@ impl Replay {
             return Ok(());
         };
         if is_first {
-            self.end = *link; // The oldest live segment: what lay before it was released.
+            if link.segment == 0 && link.sequence > 0 {
+                // The first write behind files that are gone, as many as there were.
+                self.lose(known, SEGMENT_START, link.sequence, "the files of all segments before are lost")?;
+            }
+            (self.end, self.unsure) = (*link, false); // The oldest live segment: what lay before it was released.
         }
         if self.unsure && link.sequence >= self.end.sequence {
             if link.sequence > self.end.sequence {
@@ -279,9 +286,7 @@ impl Replay {
             .find(|header| header.offset < end && header.sequence > self.end.sequence && header.sequence <= most);
         let Some(header) = believed else { return Ok(None) };
         if self.lost_count {
-            // Nobody knows how many came before.
-            self.end.sequence = header.sequence.saturating_sub(2).max(self.end.sequence);
-            self.lost_count = false;
+            self.lose_beginning(known, position, header.sequence, why);
         }
         if header.sequence > self.end.sequence + 1 {
             self.lose(known, position, header.sequence - 1, why)?;
@@ -292,6 +297,17 @@ impl Replay {
         }
         self.remains(segment, known, scanner, &header)?;
         Ok(header.batch_bytes().map(|bytes| header.offset + bytes))
+    }
+
+    /// Nobody knows how many batches came before the first one that is seen: one stands for all of them. An echo that tells of it
+    /// says nothing of the others.
+    fn lose_beginning(&mut self, known: &Known<'_>, offset: u64, first_seen: u64, why: &str) {
+        let lost = first_seen - 1;
+        if lost > 0 {
+            self.damage(known, offset, lost, lost, false, why);
+            self.state.lose_batches(lost, lost, known.number);
+        }
+        (self.end.sequence, self.unsure, self.lost_count) = (lost, true, false);
     }
 
     /// Takes what can be read of a batch whose header is valid, whatever became of the rest.
@@ -442,6 +458,7 @@ impl Replay {
                             self.apply_lost(group, operation, known.number)?;
                         }
                     }
+                    self.keep_told(first, told, records);
                     self.told_through = told;
                     first = told + 1;
                 }
@@ -481,21 +498,22 @@ impl Replay {
         self.state.apply(group, operation, home)
     }
 
-    /// Batches may have been lost behind the end of the log, and nothing tells of them.
+    /// Batches may have been lost behind the end of the log, and nothing tells of them: one, or as many as were durable.
     pub(super) fn lose_end(&mut self, number: u64, detail: &str) {
         let first = self.end.sequence + 1;
-        self.durable = Some(self.end.sequence);
+        let last = first.max(self.watermark);
+        self.durable = Some(self.end.sequence.max(self.watermark));
         let damaged = Damaged {
             file: segment_name(number),
             offset: 0,
             first_batch: first,
-            last_batch: first,
+            last_batch: last,
             known: false,
             detail: detail.into(),
         };
         self.damaged.push(damaged);
-        self.state.lose_batches(first, first, number);
-        (self.end.sequence, self.end.sums, self.unsure) = (first, 0, true);
+        self.state.lose_batches(first, last, number);
+        (self.end.sequence, self.end.sums, self.unsure) = (last, 0, true);
     }
 
     fn damage(&mut self, known: &Known<'_>, offset: u64, first: u64, last: u64, is_known: bool, why: &str) {
@@ -509,7 +527,8 @@ impl Replay {
         });
     }
 
-    /// Keeps what no later batch has repeated.
+    /// Keeps what no later batch has repeated. An echo tells of batches in a row: were it to go from before one that is lost to
+    /// behind it, it would say that this one did nothing.
     fn note_echo(&mut self, segment: u64, sequence: u64, records: Vec<Record>, supplement: Supplement) {
         if let Some(echo) = supplement.echo {
             self.unechoed.retain(|(sequence, _)| *sequence > echo.through);
@@ -519,6 +538,23 @@ impl Replay {
         }
         if let Some(link) = supplement.link {
             self.unechoed_link = Some((segment, link));
+        }
+        if sequence > self.told_through {
+            self.keep(sequence, records);
+        }
+    }
+
+    /// What an echo has told of lost batches may stand in one that is cut by the next write, which then repeats it.
+    fn keep_told(&mut self, first: u64, told: u64, records: Vec<Record>) {
+        if told - first < TOLD_KEPT_MAX {
+            (first..told).for_each(|sequence| self.keep(sequence, Vec::new()));
+            self.keep(told, records);
+        }
+    }
+
+    fn keep(&mut self, sequence: u64, records: Vec<Record>) {
+        if self.unechoed.last().is_some_and(|(before, _)| before.checked_add(1) != Some(sequence)) {
+            self.unechoed.clear();
         }
         self.unechoed.push((sequence, records));
     }

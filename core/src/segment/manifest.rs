@@ -96,7 +96,10 @@ impl Manifest {
     pub(crate) fn write(&mut self, change: impl FnOnce(&mut Slot)) -> Result<()> {
         let mut slot = self.slot;
         change(&mut slot);
-        self.version += 1;
+        self.version = self.version.checked_add(1).ok_or_else(|| {
+            let detail = "no version is above that of its newest slot".into();
+            Error::Corrupt { file: MANIFEST_NAME.into(), offset: 0, batch: None, detail }
+        })?;
         slot.version = self.version;
         let written = self.file.write_all_at(self.target * BLOCK_BYTES, &slot.encode());
         written.map_err(|error| Error::io("write", MANIFEST_NAME, error))?;

@@ -54,9 +54,10 @@ impl<'a> Walk<'a> {
     pub(crate) fn new(segment: u64, stamp: Option<u32>, wanted: Wanted, bytes: &'a [u8]) -> Result<Walk<'a>> {
         let mut walk = Walk { segment, stamp, wanted, bytes, at: 0, taken: 0 };
         for before in (1..=wanted.part.skip).rev() {
-            let index = wanted.index - u64::from(before);
-            let stored = walk.lay_out(index)?;
-            walk.damaged_if(index, walk.check_identity(&stored, index))?;
+            // Where one before cannot be passed it is the wanted one that cannot be had: the other may have been replaced.
+            let stored = walk.lay_out(wanted.index)?;
+            let identity = walk.check_identity(&stored, wanted.index - u64::from(before));
+            walk.damaged_if(wanted.index, identity)?;
             walk.at += stored.bytes;
         }
         Ok(walk)
@@ -211,6 +212,6 @@ mod tests {
         );
         assert!(why(walk(&bytes, 0, 2, 2, 41)).contains("entry 6 of group 1: it takes 40 bytes, expected 41"));
         assert!(why(walk(&bytes[..183], 0, 4, 0, 0)).contains("entry 8 of group 1: an entry of 43 bytes, but only 42"));
-        assert!(why(walk(&bytes[41..], 1, 1, 1, 0)).contains("entry 5 of group 1: the entry's group, index and term"));
+        assert!(why(walk(&bytes[41..], 1, 1, 1, 0)).contains("entry 6 of group 1: the entry's group, index and term"));
     }
 }
