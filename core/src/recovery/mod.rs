@@ -10,10 +10,11 @@
 //!    is torn, and cut.
 //!
 //! A sealed segment is replayed from its footer, if that is whole and ends where the next link says: none of its batches is
-//! read then, but for those of the newest one: what no echo has repeated yet is told by them alone.
+//! read then, but for those of the newest one where no echo has repeated them yet: they alone tell what they did.
 //!
-//! The segments from the last begun one on are flushed and read past the page cache, because after a failed flush the
-//! cache may show bytes that the disk does not have. Nothing is written here, so recovering twice gives the same.
+//! After an unclean stop the segments from the last begun one on are flushed and read past the page cache, because after a
+//! failed flush the cache may show bytes that the disk does not have. Nothing is written here, so recovering twice gives the
+//! same.
 #![forbid(unsafe_code)]
 
 mod chain;
