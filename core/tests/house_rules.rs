@@ -37,8 +37,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // From bytes to values, without files.
     ("places", &["format", "index"]),
     ("replay", &["options", "format", "places", "index", "state"]),
-    // Entries in the bytes that they were read in.
-    ("page", &["format"]),
+    // Entries in the bytes that they were read in, or in the memory from which they went to the disk.
+    ("page", &["format", "io"]),
     ("segment", &["options", "format", "io"]),
     ("commit", &["options", "segment", "format", "io"]),
     ("recovery", &["options", "segment", "format", "replay", "places", "index", "state", "io"]),
