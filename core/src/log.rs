@@ -98,7 +98,7 @@ impl Log {
     }
 
     /// Removes the entries in the range, as far as there are any. Without the last one the next index is lower; without
-    /// the first one the boundary stays where it is. Several ranges go into one [`Batch`]. Blocks on the disk.
+    /// the first one the boundary stays where it is. Several ranges go into one [`Batch`](crate::Batch). Blocks on the disk.
     pub fn remove(&self, indexes: Range<u64>) -> Result<Position> {
         self.remove_with(indexes, Durability::Durable)
     }

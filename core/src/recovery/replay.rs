@@ -26,8 +26,8 @@ use crate::segment::scan::{ScannedBatch, Scanner, Sighting};
 use crate::state::{Aspect, Group, Operation, State};
 use std::collections::BTreeSet;
 
-/// What is told of more lost batches than this is not repeated. No flush covers as many.
-const TOLD_KEPT_MAX: u64 = 1 << 16;
+/// What is told of more lost batches than this is not repeated: the number comes from an echo, and takes memory.
+const TOLD_KEPT_MAX: u64 = 1 << 10;
 
 /// What is known of a begun segment from elsewhere.
 #[derive(Debug, Clone, Copy)]
