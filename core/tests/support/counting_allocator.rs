@@ -1,10 +1,13 @@
-//! An allocator that counts what each thread holds, and the most it held.
+//! An allocator that counts what each thread holds, the most it held, and what all threads hold together.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 /// The system's allocator, counted.
 pub(crate) struct Counting;
+
+static HELD_BY_ALL: AtomicIsize = AtomicIsize::new(0);
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -36,11 +39,21 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 fn count(bytes: isize) {
+    HELD_BY_ALL.fetch_add(bytes, Ordering::Relaxed);
     // A thread that ends may allocate after its counters are gone.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + bytes);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
     });
+}
+
+/// How many bytes more all threads hold after `act` than before: of a store whose own thread gives back what a writer took. No
+/// other test may run meanwhile.
+#[allow(dead_code, reason = "most tests count their own thread")]
+pub(crate) fn measure_all<T>(act: impl FnOnce() -> T) -> (T, isize) {
+    let before = HELD_BY_ALL.load(Ordering::Relaxed);
+    let result = act();
+    (result, HELD_BY_ALL.load(Ordering::Relaxed) - before)
 }
 
 /// How many bytes more this thread holds after `act` than before, and at most while it ran.
