@@ -1,4 +1,5 @@
-//! Every input that the fuzz targets start from, and every one that once broke a promise, fed to the same functions.
+//! Every input that the fuzz targets start from, those that fuzzing led to, and every one that once broke a promise, fed to the
+//! same functions.
 //!
 //! `DURAMEN_SEEDS=write cargo test -p duramen --test fuzz_inputs` writes `core/fuzz/seeds` anew from real structures.
 
@@ -27,7 +28,8 @@ fn no_seed_and_no_regression_breaks_a_promise() {
     for (target, run) in TARGETS {
         let seeds = files(&folder("seeds", target));
         assert!(seeds.len() > 2, "{target} has {} seeds: this would show nothing", seeds.len());
-        for file in seeds.into_iter().chain(files(&folder("regressions", target))) {
+        let more = ["found", "regressions"].map(|of| files(&folder(of, target)));
+        for file in seeds.into_iter().chain(more.into_iter().flatten()) {
             println!("{}", file.display());
             run(&fs::read(&file).expect("an input can be read"));
         }

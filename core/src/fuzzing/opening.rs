@@ -147,10 +147,13 @@ impl Losses {
         Losses { batches, groups: groups.iter().copied().chain(unheard).map(of_group).collect() }
     }
 
-    /// Is everything lost that was? How many batches are in a gap may not be known any more, nor what they did.
+    /// Is everything lost that was? How many batches are in a gap may not be known any more, nor what they did: so of entries
+    /// by name it is asked only where there is no gap.
     fn cover(&self, before: &Losses) -> bool {
+        let has_gap = !before.batches.is_empty();
         let of_group = |((_, now, losses), (_, before, lost)): (&OfGroup, &OfGroup)| {
-            now >= before && (*now == Health::Unknown || lost.iter().all(|loss| losses.contains(loss)))
+            let mut lost = lost.iter().filter(|loss| !has_gap || !matches!(loss, Loss::Entries { .. }));
+            *now == Health::Unknown || ((has_gap || now >= before) && lost.all(|loss| losses.contains(loss)))
         };
         self.batches.is_empty() <= before.batches.is_empty() && self.groups.iter().zip(&before.groups).all(of_group)
     }

@@ -231,6 +231,14 @@ impl Replay {
             };
             let why = match scanner.next_batch(position, follows)? {
                 Ok(batch) => {
+                    if self.lost_count {
+                        self.lose_beginning(
+                            known,
+                            position,
+                            batch.header.sequence,
+                            "the link of the oldest segment is lost",
+                        );
+                    }
                     position = self.batch(segment, batch)?;
                     continue;
                 }
